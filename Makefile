@@ -1,0 +1,70 @@
+# One verb a task; each installs what it needs. PYTHON=python3.13 chooses an interpreter (its
+# environment is .venv-3.13), TESTS="tests/unit -k name" what `make test` runs.
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: demo test check bench interop gen wheel clean
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/bash
+
+PYTHON ?=
+TESTS ?= tests
+VENV := $(if $(PYTHON),.venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'),.venv)
+RUN := $(VENV)/bin/python
+PYTEST := $(RUN) -m pytest -n auto --dist worksteal
+# Folders too: a file that was removed leaves no other trace.
+SOURCES := setup.py pyproject.toml README.md MANIFEST.in $(shell find src/gyrfalcon \
+    -not -name '*.so' -not -name '*.c' -not -path '*/__pycache__*')
+
+# Stamps: one environment, its groups of dependencies, the package built from the present sources.
+$(VENV)/.made:
+	scripts/venv.sh $(VENV) $(PYTHON)
+	touch $@
+
+$(VENV)/.with-%: $(VENV)/.made pyproject.toml
+	$(RUN) scripts/dependencies.py $(subst +, ,$*)
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.with-build $(SOURCES)
+	$(RUN) scripts/install_package.py
+	touch $@
+
+demo: $(VENV)/.with-retail+cli+fast $(VENV)/.installed
+	$(RUN) -m examples.demo
+
+# On the chosen interpreter, then on every other CPython of the machine, unless one was asked for.
+test: $(VENV)/.with-test $(VENV)/.installed
+	$(PYTEST) $(TESTS) || { echo '== once more, without company: what failed'; \
+	    $(RUN) -m pytest --last-failed --last-failed-no-failures none $(TESTS); }
+ifeq ($(PYTHON),)
+	@for python in $$(scripts/pythons.sh others $(RUN)); do \
+	    echo "== $$python"; $(MAKE) test PYTHON=$$python || exit 1; \
+	done
+endif
+
+# cython-lint starts pycodestyle by its name.
+check: export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+check: $(VENV)/.with-test+check+bench $(VENV)/.installed
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	cython-lint src
+	PYTHONPATH=src lint-imports
+	$(RUN) -m mypy
+	pyright --pythonpath $(RUN)
+
+interop: $(VENV)/.with-test $(VENV)/.installed
+	$(PYTEST) tests/interop
+
+bench: $(VENV)/.with-bench $(VENV)/.installed
+	$(RUN) -m benchmarks
+
+gen: $(VENV)/.with-bench $(VENV)/.installed
+	$(RUN) scripts/generate.py
+
+# A wheel with libnghttp2 inside, in dist/, tried where the system's library cannot be loaded.
+wheel: $(VENV)/.with-build+wheel
+	$(RUN) scripts/make_wheel.py
+
+clean:
+	rm -rf .venv .venv-* build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find src -name '*.so' -delete

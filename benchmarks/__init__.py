@@ -1,0 +1,1 @@
+"""Gyrfalcon beside other gRPC implementations: ``python -m benchmarks``."""

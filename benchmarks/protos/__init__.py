@@ -1,0 +1,1 @@
+"""``bench.proto``, and what ``python -m benchmarks.generate`` makes of it for all peers."""

@@ -1,0 +1,40 @@
+"""What gyrfalcon must reach: the one table that the results are held against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Comparison = Literal["at least", "at most"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A bound for one figure of gyrfalcon, as a multiple of a peer's or as it stands."""
+
+    figure: str
+    comparison: Comparison
+    bound: float
+    against: str = ""
+    """the peer whose figure is the unit; empty: the figure's own unit"""
+
+    def met_by(self, value: float) -> bool:
+        return value >= self.bound if self.comparison == "at least" else value <= self.bound
+
+
+TARGETS = (
+    Target("unary-h2load", "at least", 12, "grpc-aio"),
+    Target("unary-h2load", "at least", 1, "grpc-go"),
+    Target("unary-100", "at least", 8, "grpc-aio"),
+    Target("latency-added", "at most", 1 / 6, "grpc-aio"),
+    Target("server-streaming-h2load", "at least", 20, "grpc-aio"),
+    Target("server-streaming", "at least", 12, "grpc-aio"),
+    Target("client-streaming", "at least", 12, "grpc-aio"),
+    Target("ping-pong", "at least", 6, "grpc-aio"),
+    Target("large-download", "at least", 2, "grpc-aio"),
+    Target("large-upload", "at least", 2, "grpc-aio"),
+    Target("in-flight-ratio", "at least", 0.8),
+    Target("import", "at most", 15),
+    Target("idle-connection", "at most", 64),
+    Target("idle-stream", "at most", 8),
+)

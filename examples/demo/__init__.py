@@ -1,0 +1,1 @@
+"""A guided tour: starts the servers, calls everything, checks every answer."""

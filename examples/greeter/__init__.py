@@ -1,0 +1,1 @@
+"""Greeter: the smallest service, one unary method."""

@@ -1,0 +1,1 @@
+"""The contract (`.proto`) and the code that `gyr generate` writes from it."""

@@ -1,0 +1,30 @@
+"""Makes the checked-in generated code again, with the installed generator.
+
+    python scripts/generate.py
+
+Writes beside each .proto of examples/ and retail/, then the benchmarks' own.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+FOLDERS = ("examples/greeter/proto", "examples/route_guide/proto", "retail/proto")
+
+
+def main() -> None:
+    gyr = [sys.executable, "-m", "gyrfalcon.cli", "generate"]
+    commands = [
+        [*gyr, "-I", folder, "--out", folder, *sorted(map(str, Path(ROOT, folder).glob("*.proto")))]
+        for folder in FOLDERS
+    ]
+    commands.append([sys.executable, "-m", "benchmarks.generate"])
+    for command in commands:
+        subprocess.run(command, cwd=ROOT, check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Gyrfalcon: gRPC for Python, from the protocol up.
+
+Names are loaded when they are first used, so that a program that only calls does not load the
+server, and code generators load neither.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from .client import Call as Call
+    from .client import Channel as Channel
+    from .client import StreamStream as StreamStream
+    from .client import StreamStreamCall as StreamStreamCall
+    from .client import StreamUnary as StreamUnary
+    from .client import StreamUnaryCall as StreamUnaryCall
+    from .client import UnaryStream as UnaryStream
+    from .client import UnaryStreamCall as UnaryStreamCall
+    from .client import UnaryUnary as UnaryUnary
+    from .client import UnaryUnaryCall as UnaryUnaryCall
+    from .rpc import PROTOBUF as PROTOBUF
+    from .rpc import Aborted as Aborted
+    from .rpc import AlreadyExists as AlreadyExists
+    from .rpc import Cancelled as Cancelled
+    from .rpc import Codec as Codec
+    from .rpc import Compression as Compression
+    from .rpc import DataLoss as DataLoss
+    from .rpc import DeadlineExceeded as DeadlineExceeded
+    from .rpc import FailedPrecondition as FailedPrecondition
+    from .rpc import Internal as Internal
+    from .rpc import InvalidArgument as InvalidArgument
+    from .rpc import Metadata as Metadata
+    from .rpc import Method as Method
+    from .rpc import NotFound as NotFound
+    from .rpc import OutOfRange as OutOfRange
+    from .rpc import Pattern as Pattern
+    from .rpc import PermissionDenied as PermissionDenied
+    from .rpc import ResourceExhausted as ResourceExhausted
+    from .rpc import RpcError as RpcError
+    from .rpc import Service as Service
+    from .rpc import ServiceDefinition as ServiceDefinition
+    from .rpc import Status as Status
+    from .rpc import StatusCode as StatusCode
+    from .rpc import Unauthenticated as Unauthenticated
+    from .rpc import Unavailable as Unavailable
+    from .rpc import Unimplemented as Unimplemented
+    from .rpc import Unknown as Unknown
+    from .server import RequestStream as RequestStream
+    from .server import Server as Server
+    from .server import ServerContext as ServerContext
+
+__all__ = [
+    "PROTOBUF",
+    "Aborted",
+    "AlreadyExists",
+    "Call",
+    "Cancelled",
+    "Channel",
+    "Codec",
+    "Compression",
+    "DataLoss",
+    "DeadlineExceeded",
+    "FailedPrecondition",
+    "Internal",
+    "InvalidArgument",
+    "Metadata",
+    "Method",
+    "NotFound",
+    "OutOfRange",
+    "Pattern",
+    "PermissionDenied",
+    "RequestStream",
+    "ResourceExhausted",
+    "RpcError",
+    "Server",
+    "ServerContext",
+    "Service",
+    "ServiceDefinition",
+    "Status",
+    "StatusCode",
+    "StreamStream",
+    "StreamStreamCall",
+    "StreamUnary",
+    "StreamUnaryCall",
+    "UnaryStream",
+    "UnaryStreamCall",
+    "UnaryUnary",
+    "UnaryUnaryCall",
+    "Unauthenticated",
+    "Unavailable",
+    "Unimplemented",
+    "Unknown",
+]
+
+_ROOMS = {
+    "client": (
+        "Call Channel StreamStream StreamStreamCall StreamUnary StreamUnaryCall "
+        "UnaryStream UnaryStreamCall UnaryUnary UnaryUnaryCall"
+    ),
+    "rpc": (
+        "Aborted AlreadyExists Cancelled Codec Compression DataLoss DeadlineExceeded "
+        "FailedPrecondition Internal InvalidArgument Metadata Method NotFound OutOfRange "
+        "Pattern PermissionDenied PROTOBUF ResourceExhausted RpcError Service "
+        "ServiceDefinition Status StatusCode Unauthenticated Unavailable Unimplemented "
+        "Unknown"
+    ),
+    "server": ("RequestStream Server ServerContext"),
+}
+_HOMES = {name: room for room, names in _ROOMS.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,62 @@
+from cpython.object cimport PyObject
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+
+from .fields cimport Fields
+from .nghttp2 cimport nghttp2_session
+from .stream cimport Link, Stream
+
+
+cdef class Connection:
+    cdef nghttp2_session *session
+    cdef Link link
+    cdef readonly bint is_server
+    cdef list ready
+    cdef PyObject *first_stream
+    cdef PyObject *header_stream        # whose header block is coming, or NULL
+    cdef readonly Py_ssize_t open_streams
+    cdef readonly size_t max_header_bytes
+    cdef readonly size_t max_receive_bytes
+
+    # output
+    cdef uint8_t *out               # where output is put: `small`, or inside `large`
+    cdef uint8_t *small
+    cdef PyObject *large            # a bytes object in the making
+    cdef size_t out_length
+    cdef size_t out_capacity
+    cdef size_t out_limit
+
+    # connection state
+    cdef readonly bint closed
+    cdef readonly bint settings_received
+    cdef readonly bint goaway_received
+    cdef readonly uint32_t goaway_code
+    cdef readonly bytes goaway_data
+    cdef readonly bint draining
+    cdef readonly str failure
+    cdef readonly bytes drain_ping
+    cdef readonly bint drain_ready
+    cdef readonly uint64_t pings_acknowledged
+    cdef object callback_error
+    cdef str library_message
+    cdef uint32_t own_goaway_code
+
+    # deadlines: a binary heap of streams
+    cdef PyObject **heap
+    cdef Py_ssize_t heap_length
+    cdef Py_ssize_t heap_capacity
+
+    cdef int receive_bytes(self, const uint8_t *data, size_t length) except -1
+    cdef list take_ready_streams(self)
+    cdef bytes take_output_bytes(self, size_t limit)
+    cdef Stream open_stream(self, Fields fields, Fields extra)
+    cdef int append_output(self, const uint8_t *data, size_t length) except -1
+    cdef int reserve_output(self, size_t length) except -1
+    cdef int end_stream(self, Stream stream, int64_t code) except -1
+    cdef int give_up_unsent(self) except -1
+    cdef int release_streams(self, int64_t code) except -1
+    cdef void link_stream(self, Stream stream) noexcept
+    cdef void unlink_stream(self, Stream stream) noexcept
+    cdef int arm(self, Stream stream, double deadline) except -1
+    cdef void disarm(self, Stream stream) noexcept
+    cdef void sift_up(self, Py_ssize_t index) noexcept
+    cdef void sift_down(self, Py_ssize_t index) noexcept

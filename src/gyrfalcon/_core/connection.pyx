@@ -1,0 +1,759 @@
+"""One HTTP/2 connection, client or server, without IO: bytes in, stream events out, bytes out.
+
+The engine is libnghttp2. Its callbacks only collect; what they collected is taken after
+`receive()` has returned. Nothing here blocks, calls the application, or looks at a clock.
+"""
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcmp, memcpy
+
+cimport cython
+
+from .fields cimport Fields, HeaderBlock
+from .nghttp2 cimport *
+from .stream cimport DEADLINE, HEAD, UNSENT, WRITABLE, Stream, read_data
+
+cdef extern from "Python.h":
+    int _PyBytes_Resize(PyObject **bytes, Py_ssize_t newsize) except -1
+    PyObject *PyBytes_New "PyBytes_FromStringAndSize" (const char *v, Py_ssize_t n) except NULL
+
+# Output up to this size is gathered in a buffer that the connection keeps, and copied once; more
+# than that is put into the bytes object that is handed out.
+cdef size_t SMALL_OUTPUT = 4 * 1024
+cdef size_t LARGE_OUTPUT = 64 * 1024
+# A block this many times over the limit is not decoded to its end for the sake of a good answer.
+cdef int HEADER_SLACK = 8
+cdef int64_t LOST = -2
+cdef int32_t LARGEST_FRAME = 64 * 1024
+
+cdef nghttp2_session_callbacks *CALLBACKS = NULL
+cdef nghttp2_option *OPTIONS = NULL
+
+
+cdef Stream stream_of(nghttp2_session *session, int32_t stream_id):
+    cdef void *pointer = nghttp2_session_get_stream_user_data(session, stream_id)
+    return None if pointer == NULL else <Stream> pointer
+
+
+cdef int keep_error(Connection connection, error) noexcept:
+    connection.callback_error = error
+    return NGHTTP2_ERR_CALLBACK_FAILURE
+
+
+cdef int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame,
+                          void *user_data) noexcept:
+    cdef Connection connection = <Connection> user_data
+    cdef Stream stream
+    try:
+        if frame.headers.cat == NGHTTP2_HCAT_REQUEST:
+            stream = Stream.__new__(Stream)
+            stream.id = frame.hd.stream_id
+            stream.is_server = True
+            stream.max_receive_bytes = connection.max_receive_bytes
+            stream.head = HeaderBlock.__new__(HeaderBlock)
+            connection.link_stream(stream)
+            nghttp2_session_set_stream_user_data(session, stream.id, <void *> stream)
+            connection.header_stream = <PyObject *> stream
+            return 0
+        connection.header_stream = NULL
+        stream = stream_of(session, frame.hd.stream_id)
+        if stream is None:
+            return 0
+        connection.header_stream = <PyObject *> stream
+        if connection.is_server:
+            # Trailers from a client: gRPC has none; they are counted and dropped.
+            stream.trailers = HeaderBlock.__new__(HeaderBlock)
+        elif stream.head_received:
+            stream.trailers = HeaderBlock.__new__(HeaderBlock)
+        else:
+            # An informational head (1xx) makes place for the one that follows it.
+            stream.head = HeaderBlock.__new__(HeaderBlock)
+            stream.oversized_head = False
+        return 0
+    except BaseException as error:
+        return keep_error(connection, error)
+
+
+cdef int on_header(nghttp2_session *session, const nghttp2_frame *frame, nghttp2_rcbuf *name,
+                   nghttp2_rcbuf *value, uint8_t flags, void *user_data) noexcept:
+    cdef Connection connection = <Connection> user_data
+    cdef Stream stream
+    cdef HeaderBlock block
+    if connection.header_stream == NULL:
+        return 0
+    stream = <Stream> connection.header_stream
+    block = stream.head if stream.trailers is None else stream.trailers
+    try:
+        block.size += (nghttp2_rcbuf_get_buf(name).len + nghttp2_rcbuf_get_buf(value).len + 32)
+        if block.size > connection.max_header_bytes:
+            stream.oversized_head = True
+            if block.size > connection.max_header_bytes * HEADER_SLACK:
+                return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+            return 0
+        block.append(name, value)
+        return 0
+    except BaseException as error:
+        return keep_error(connection, error)
+
+
+cdef bint is_informational(HeaderBlock head) noexcept:
+    cdef nghttp2_vec status
+    if head.count == 0:
+        return False
+    status = nghttp2_rcbuf_get_buf(head.items[0].value)
+    return status.len == 3 and status.base[0] == c"1"
+
+
+cdef bint is_foreign(HeaderBlock head) noexcept:
+    """Whether a response is no gRPC: another status than 200, or another content-type."""
+    cdef nghttp2_vec value
+    cdef Py_ssize_t index = head.find(b"content-type", 12)
+    if index >= 0:
+        value = head.value_view(index)
+        return value.len < 16 or memcmp(value.base, b"application/grpc", 16) != 0
+    if head.count == 0:
+        return False  # over max_header_bytes from the first field on
+    value = head.value_view(0)
+    return value.len != 3 or memcmp(value.base, b"200", 3) != 0
+
+
+cdef int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t stream_id,
+                       const uint8_t *data, size_t length, void *user_data) noexcept:
+    cdef Connection connection = <Connection> user_data
+    cdef void *pointer = nghttp2_session_get_stream_user_data(session, stream_id)
+    if pointer == NULL:
+        connection.link.received += length
+        return 0
+    try:
+        (<Stream> pointer).receive_data(data, length)
+        return 0
+    except BaseException as error:
+        return keep_error(connection, error)
+
+
+cdef int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user_data) noexcept:
+    cdef Connection connection = <Connection> user_data
+    cdef void *pointer
+    cdef Stream stream
+    try:
+        if frame.hd.type == NGHTTP2_DATA or frame.hd.type == NGHTTP2_HEADERS:
+            pointer = nghttp2_session_get_stream_user_data(session, frame.hd.stream_id)
+            if pointer == NULL:
+                return 0
+            stream = <Stream> pointer
+            if frame.hd.type == NGHTTP2_HEADERS and not stream.head_received:
+                if connection.is_server or not is_informational(stream.head):
+                    stream.head_received = True
+                    if not connection.is_server and is_foreign(stream.head):
+                        # A proxy's error page, say: no messages to look for in its body.
+                        stream.foreign = True
+                        stream.discarding = True
+                    stream.signal(HEAD)
+            if frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
+                stream.receive_end()
+        elif frame.hd.type == NGHTTP2_SETTINGS:
+            if not frame.hd.flags & NGHTTP2_FLAG_ACK:
+                connection.settings_received = True
+        elif frame.hd.type == NGHTTP2_GOAWAY:
+            connection.goaway_received = True
+            connection.give_up_unsent()
+            connection.goaway_code = frame.goaway.error_code
+            connection.goaway_data = PyBytes_FromStringAndSize(
+                <char *> frame.goaway.opaque_data, <Py_ssize_t> frame.goaway.opaque_data_len)
+        elif frame.hd.type == NGHTTP2_PING and frame.hd.flags & NGHTTP2_FLAG_ACK:
+            connection.pings_acknowledged += 1
+            if (connection.drain_ping is not None
+                    and (<char *> frame.ping.opaque_data)[:8] == connection.drain_ping):
+                connection.drain_ready = True
+        return 0
+    except BaseException as error:
+        return keep_error(connection, error)
+
+
+cdef int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame,
+                       void *user_data) noexcept:
+    cdef Connection connection = <Connection> user_data
+    cdef Stream stream
+    if (frame.hd.type == NGHTTP2_GOAWAY and frame.goaway.error_code != 0
+            and frame.goaway.error_code != connection.own_goaway_code
+            and connection.failure is None):
+        try:
+            connection.failure = ((<char *> frame.goaway.opaque_data)[:frame.goaway.opaque_data_len]
+                                  .decode("ascii", "backslashreplace") or connection.library_message
+                                  or nghttp2_http2_strerror(frame.goaway.error_code).decode())
+        except BaseException as error:
+            return keep_error(connection, error)
+    if (frame.hd.flags & NGHTTP2_FLAG_END_STREAM if connection.is_server
+            else frame.hd.type == NGHTTP2_HEADERS) and (
+            frame.hd.type == NGHTTP2_HEADERS or frame.hd.type == NGHTTP2_DATA):
+        stream = stream_of(session, frame.hd.stream_id)
+        if stream is None:
+            return 0
+        stream.head_sent = True
+        if connection.is_server and not stream.remote_ended:
+            # RFC 9113 8.1: the answer is complete, the rest of the request is not wanted. Only
+            # now: a RST_STREAM takes queued trailers with it.
+            nghttp2_submit_rst_stream(session, 0, frame.hd.stream_id, NGHTTP2_NO_ERROR)
+    return 0
+
+
+cdef int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t code,
+                         void *user_data) noexcept:
+    cdef Connection connection = <Connection> user_data
+    cdef Stream stream = stream_of(session, stream_id)
+    if stream is None:
+        return 0
+    try:
+        nghttp2_session_set_stream_user_data(session, stream_id, NULL)
+        connection.end_stream(stream, code)
+        return 0
+    except BaseException as error:
+        return keep_error(connection, error)
+
+
+cdef int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head,
+                   size_t length, nghttp2_data_source *source, void *user_data) noexcept:
+    cdef Connection connection = <Connection> user_data
+    cdef Stream stream = <Stream> source.ptr
+    if connection.out_length >= connection.out_limit:
+        connection.link.dirty = True
+        return NGHTTP2_ERR_WOULDBLOCK
+    try:
+        connection.reserve_output(9 + length)
+        memcpy(connection.out + connection.out_length, head, 9)
+        stream.copy_output(connection.out + connection.out_length + 9, length)
+        connection.out_length += 9 + length
+        if stream.wants_writable and stream.out_bytes <= stream.low_mark:
+            stream.wants_writable = False
+            stream.signal(WRITABLE)
+        return 0
+    except BaseException as error:
+        return keep_error(connection, error)
+
+
+cdef ssize_t choose_frame_size(nghttp2_session *session, uint8_t frame_type, int32_t stream_id,
+                               int32_t connection_window, int32_t stream_window,
+                               uint32_t max_frame_size, void *user_data) noexcept:
+    # A frame is put together in one piece, whatever size the peer would take.
+    return min(min(connection_window, stream_window), min(<int32_t> max_frame_size, LARGEST_FRAME))
+
+
+cdef int on_library_error(nghttp2_session *session, int code, const char *message, size_t length,
+                          void *user_data) noexcept:
+    cdef Connection connection = <Connection> user_data
+    try:
+        connection.library_message = (<bytes> message[:length]).decode("ascii", "backslashreplace")
+    except BaseException as error:
+        return keep_error(connection, error)
+    return 0
+
+
+cdef extern from *:
+    """
+    /* Not every 1.52 has these two: security fixes brought them into distributions' builds. */
+    extern void nghttp2_option_set_stream_reset_rate_limit(
+        nghttp2_option *option, uint64_t burst, uint64_t rate) __attribute__((weak));
+    extern void nghttp2_option_set_max_continuations(
+        nghttp2_option *option, size_t val) __attribute__((weak));
+    static void gyr_set_limits(
+        nghttp2_option *option, uint64_t burst, uint64_t rate, size_t continuations) {
+        if (nghttp2_option_set_stream_reset_rate_limit)
+            nghttp2_option_set_stream_reset_rate_limit(option, burst, rate);
+        if (nghttp2_option_set_max_continuations)
+            nghttp2_option_set_max_continuations(option, continuations);
+    }
+    """
+    void set_limits "gyr_set_limits" (
+        nghttp2_option *option, uint64_t burst, uint64_t rate, size_t continuations)
+
+# The library's own defaults, 1,000 and 33 a second, throw a proxy's connection away for deadlines
+# that pass; what a reset can cost here is bounded by the handlers that may run.
+cdef uint64_t RESET_BURST = 20_000
+cdef uint64_t RESETS_A_SECOND = 10_000
+# It counts pieces of frames as they are read; its default of 8 ends connections that come slowly.
+# What a header block may hold is limited by its bytes.
+cdef size_t CONTINUATIONS = 1024
+
+
+cdef int set_up_library() except -1:
+    global CALLBACKS, OPTIONS
+    if nghttp2_session_callbacks_new(&CALLBACKS) != 0 or nghttp2_option_new(&OPTIONS) != 0:
+        raise MemoryError()
+    nghttp2_session_callbacks_set_on_begin_headers_callback(CALLBACKS, on_begin_headers)
+    nghttp2_session_callbacks_set_on_header_callback2(CALLBACKS, on_header)
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(CALLBACKS, on_data_chunk)
+    nghttp2_session_callbacks_set_on_frame_recv_callback(CALLBACKS, on_frame)
+    nghttp2_session_callbacks_set_on_frame_send_callback(CALLBACKS, on_frame_sent)
+    nghttp2_session_callbacks_set_on_stream_close_callback(CALLBACKS, on_stream_close)
+    nghttp2_session_callbacks_set_send_data_callback(CALLBACKS, send_data)
+    nghttp2_session_callbacks_set_error_callback2(CALLBACKS, on_library_error)
+    nghttp2_session_callbacks_set_data_source_read_length_callback(CALLBACKS, choose_frame_size)
+    set_limits(OPTIONS, RESET_BURST, RESETS_A_SECOND, CONTINUATIONS)
+    nghttp2_option_set_no_auto_window_update(OPTIONS, 1)
+    nghttp2_option_set_no_closed_streams(OPTIONS, 1)
+    # Other implementations send a blank at an end of grpc-message as it is.
+    nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(OPTIONS, 1)
+    return 0
+
+set_up_library()
+
+
+@cython.no_gc_clear
+cdef class Connection:
+    """One HTTP/2 connection, sans-IO.
+
+    Feed it with `receive(data)`; take the streams that have news with `take_ready()` and the bytes
+    to send with `take_output()`. `next_timeout()` says when `on_timeout(now)` wants to be called
+    (seconds on the clock of whoever sets deadlines). It belongs to one thread at a time.
+
+    Limits: `max_concurrent_streams` of the peer's; `stream_window` and `connection_window` bytes;
+    `max_header_bytes` a header list may have (RFC 9113 6.5.2 counting) before the stream is marked
+    `oversized_head`; `max_receive_bytes` a message may have; `max_unread_bytes` of whole messages
+    held for applications before the connection's window stays shut.
+    """
+
+    def __cinit__(self, *, bint server, uint32_t max_concurrent_streams=1000,
+                  uint32_t stream_window=1024 * 1024, uint32_t connection_window=16 * 1024 * 1024,
+                  size_t max_header_bytes=16 * 1024, size_t max_receive_bytes=4 * 1024 * 1024,
+                  size_t max_unread_bytes=64 * 1024 * 1024, uint32_t max_frame_size=65536):
+        cdef nghttp2_settings_entry settings[4]
+        cdef size_t count = 0
+        cdef int rv
+        self.is_server = server
+        self.ready = []
+        self.max_header_bytes = max_header_bytes
+        self.max_receive_bytes = max_receive_bytes
+        if server:
+            rv = nghttp2_session_server_new2(&self.session, CALLBACKS, <void *> self, OPTIONS)
+        else:
+            rv = nghttp2_session_client_new2(&self.session, CALLBACKS, <void *> self, OPTIONS)
+        if rv != 0:
+            raise MemoryError()
+        self.link.session = self.session
+        self.link.unread_limit = max_unread_bytes
+        self.link.portion = max(min(<size_t> 65536, <size_t> (stream_window // 4)), <size_t> 1)
+        self.link.ready = <PyObject *> self.ready
+        self.link.dirty = True
+        if server:
+            settings[count].settings_id = NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS
+            settings[count].value = max_concurrent_streams
+        else:
+            settings[count].settings_id = NGHTTP2_SETTINGS_ENABLE_PUSH
+            settings[count].value = 0
+        count += 1
+        settings[count].settings_id = NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE
+        settings[count].value = stream_window
+        count += 1
+        settings[count].settings_id = NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE
+        settings[count].value = <uint32_t> max_header_bytes
+        count += 1
+        if max_frame_size != 16384:
+            settings[count].settings_id = NGHTTP2_SETTINGS_MAX_FRAME_SIZE
+            settings[count].value = max_frame_size
+            count += 1
+        rv = nghttp2_submit_settings(self.session, 0, settings, count)
+        if rv != 0:
+            raise ValueError(f"HTTP/2 settings out of range ({nghttp2_strerror(rv).decode()}): "
+                             f"{stream_window=}, {max_frame_size=}, {max_concurrent_streams=}")
+        rv = nghttp2_session_set_local_window_size(
+            self.session, 0, 0, <int32_t> connection_window)
+        if rv != 0:
+            raise ValueError(f"{connection_window=} is not from 0 to 2147483647")
+
+    def __dealloc__(self):
+        if self.session != NULL:
+            self.release_streams(LOST)
+            nghttp2_session_del(self.session)
+        free(self.small)
+        Py_XDECREF(self.large)
+        free(self.heap)
+
+    # ------------------------------------------------------------------ bytes in, bytes out
+
+    def receive(self, data):
+        """Take bytes that came from the peer; afterwards see `take_ready()` and `closing`."""
+        cdef const uint8_t[::1] view = data
+        if view.shape[0]:
+            self.receive_bytes(&view[0], view.shape[0])
+
+    cdef int receive_bytes(self, const uint8_t *data, size_t length) except -1:
+        cdef ssize_t rv
+        cdef size_t credit
+        if self.closed or self.failure is not None:
+            return 0
+        self.library_message = None
+        rv = nghttp2_session_mem_recv(self.session, data, length)
+        if self.callback_error is not None:
+            error, self.callback_error = self.callback_error, None
+            raise error
+        if rv < 0:
+            # The library could not answer on the connection (bad preface, flood): it is over.
+            self.failure = (self.library_message
+                            or nghttp2_strerror(<int> rv).decode("ascii"))
+            nghttp2_session_terminate_session(
+                self.session,
+                NGHTTP2_ENHANCE_YOUR_CALM if rv == -904 else NGHTTP2_PROTOCOL_ERROR)
+        self.link.dirty = True
+        credit = self.link.received
+        if credit:
+            self.link.received = 0
+            if self.link.unread >= self.link.unread_limit:
+                self.link.withheld += credit
+            else:
+                nghttp2_session_consume_connection(self.session, credit)
+        return 0
+
+    def take_output(self, size_t limit=0xffffffff):
+        """The bytes to send now, about `limit` at most; empty when there are none."""
+        return self.take_output_bytes(limit)
+
+    cdef bytes take_output_bytes(self, size_t limit):
+        cdef const uint8_t *data = NULL
+        cdef ssize_t length
+        cdef bytes output
+        if self.session == NULL:
+            return b""
+        self.link.dirty = False
+        self.out_limit = limit
+        while self.out_length < limit:
+            length = nghttp2_session_mem_send(self.session, &data)
+            if self.callback_error is not None:
+                error, self.callback_error = self.callback_error, None
+                raise error
+            if length < 0:
+                self.failure = self.failure or nghttp2_strerror(<int> length).decode("ascii")
+                break
+            if length == 0:
+                break
+            self.append_output(data, <size_t> length)
+        else:
+            self.link.dirty = True
+        if self.large != NULL:
+            if self.out_length != self.out_capacity:
+                _PyBytes_Resize(&self.large, <Py_ssize_t> self.out_length)
+            output = <bytes> self.large
+            Py_DECREF(output)
+            self.large = NULL
+        else:
+            output = PyBytes_FromStringAndSize(<char *> self.out, <Py_ssize_t> self.out_length)
+        self.out = self.small
+        self.out_capacity = SMALL_OUTPUT if self.small != NULL else 0
+        self.out_length = 0
+        return output
+
+    cdef int reserve_output(self, size_t length) except -1:
+        cdef size_t needed = self.out_length + length
+        cdef size_t capacity
+        if needed <= self.out_capacity:
+            return 0
+        if self.large == NULL and needed <= SMALL_OUTPUT:
+            self.small = <uint8_t *> malloc(SMALL_OUTPUT)
+            if self.small == NULL:
+                raise MemoryError()
+            self.out = self.small
+            self.out_capacity = SMALL_OUTPUT
+            return 0
+        capacity = max(max(self.out_capacity * 2, needed), LARGE_OUTPUT)
+        if self.large != NULL:
+            _PyBytes_Resize(&self.large, <Py_ssize_t> capacity)
+        else:
+            self.large = PyBytes_New(NULL, <Py_ssize_t> capacity)
+            memcpy(PyBytes_AS_STRING(<object> self.large), self.out, self.out_length)
+        self.out = <uint8_t *> PyBytes_AS_STRING(<object> self.large)
+        self.out_capacity = capacity
+        return 0
+
+    cdef int append_output(self, const uint8_t *data, size_t length) except -1:
+        self.reserve_output(length)
+        memcpy(self.out + self.out_length, data, length)
+        self.out_length += length
+        return 0
+
+    def take_ready(self):
+        """The streams that have events, each once, in the order they came;
+        see Stream.take_events()."""
+        return self.take_ready_streams()
+
+    cdef list take_ready_streams(self):
+        cdef list ready = self.ready
+        cdef Stream stream
+        self.ready = []
+        self.link.ready = <PyObject *> self.ready
+        for stream in ready:
+            stream.queued = False
+        return ready
+
+    @property
+    def closing(self):
+        """Whether HTTP/2 is done with this connection: flush, then close the transport."""
+        return (self.session == NULL or self.failure is not None
+                or not (nghttp2_session_want_read(self.session)
+                        or nghttp2_session_want_write(self.session)))
+
+    # ------------------------------------------------------------------ streams
+
+    def open(self, Fields fields not None, Fields extra=None):
+        """Client: submit a request with these header fields; messages and the half-close follow."""
+        if self.is_server:
+            raise ValueError("a server's connection cannot open streams")
+        return self.open_stream(fields, extra)
+
+    cdef Stream open_stream(self, Fields fields, Fields extra):
+        cdef nghttp2_data_provider provider
+        cdef nghttp2_nv *items = fields.items
+        cdef nghttp2_nv *both = NULL
+        cdef Py_ssize_t count = fields.count
+        cdef int32_t stream_id
+        cdef Stream stream = Stream.__new__(Stream)
+        if self.session == NULL:
+            raise ConnectionError("the connection is closed")
+        if extra is not None and extra.count:
+            both = <nghttp2_nv *> malloc((count + extra.count) * sizeof(nghttp2_nv))
+            if both == NULL:
+                raise MemoryError()
+            memcpy(both, items, count * sizeof(nghttp2_nv))
+            memcpy(&both[count], extra.items, extra.count * sizeof(nghttp2_nv))
+            items = both
+            count += extra.count
+        stream.kept_head = fields
+        stream.kept_extra = extra
+        stream.max_receive_bytes = self.max_receive_bytes
+        provider.source.ptr = <void *> stream
+        provider.read_callback = read_data
+        stream_id = nghttp2_submit_request(
+            self.session, NULL, items, count, &provider, <void *> stream)
+        free(both)
+        if stream_id < 0:
+            raise ConnectionError(
+                f"no stream could be opened: {nghttp2_strerror(stream_id).decode()}")
+        stream.id = stream_id
+        stream.opened = True
+        self.link_stream(stream)
+        self.link.dirty = True
+        return stream
+
+    cdef void link_stream(self, Stream stream) noexcept:
+        Py_INCREF(stream)
+        stream.link = &self.link
+        stream.next = self.first_stream
+        if self.first_stream != NULL:
+            (<Stream> self.first_stream).previous = <PyObject *> stream
+        self.first_stream = <PyObject *> stream
+        self.open_streams += 1
+
+    cdef void unlink_stream(self, Stream stream) noexcept:
+        if stream.previous != NULL:
+            (<Stream> stream.previous).next = stream.next
+        else:
+            self.first_stream = stream.next
+        if stream.next != NULL:
+            (<Stream> stream.next).previous = stream.previous
+        stream.previous = stream.next = NULL
+        self.open_streams -= 1
+        if self.header_stream == <PyObject *> stream:
+            self.header_stream = NULL
+        self.disarm(stream)
+        Py_DECREF(stream)
+
+    cdef int end_stream(self, Stream stream, int64_t code) except -1:
+        if not self.is_server and not stream.head_sent:
+            stream.events |= UNSENT
+        stream.close(code)
+        self.unlink_stream(stream)
+        return 0
+
+    cdef int give_up_unsent(self) except -1:
+        """End the streams whose request still waits inside the library: it will not be sent.
+
+        The library forgets them when it gets there, which it may not before other streams end;
+        until then they stay linked, so that they live as long as it points to them.
+        """
+        cdef PyObject *pointer = self.first_stream
+        cdef Stream stream
+        while pointer != NULL:
+            stream = <Stream> pointer
+            pointer = stream.next
+            if not self.is_server and not stream.head_sent and stream.link != NULL:
+                nghttp2_submit_rst_stream(self.session, 0, stream.id, NGHTTP2_CANCEL)
+                stream.events |= UNSENT
+                self.disarm(stream)
+                stream.close(NGHTTP2_REFUSED_STREAM)
+        return 0
+
+    cdef int release_streams(self, int64_t code) except -1:
+        while self.first_stream != NULL:
+            self.end_stream(<Stream> self.first_stream, code)
+        return 0
+
+    def streams(self):
+        """The streams that are open."""
+        cdef PyObject *pointer = self.first_stream
+        found = []
+        while pointer != NULL:
+            found.append(<Stream> pointer)
+            pointer = (<Stream> pointer).next
+        return found
+
+    @property
+    def unread_bytes(self):
+        """Bytes of whole messages that are held for applications."""
+        return self.link.unread
+
+    @property
+    def can_open(self):
+        """Client: whether new streams may be opened (no GOAWAY either way, ids left)."""
+        return (self.session != NULL and not self.goaway_received
+                and bool(nghttp2_session_check_request_allowed(self.session)))
+
+    @property
+    def peer_max_concurrent_streams(self):
+        """What the peer allows at once (4294967295 when it did not say)."""
+        if self.session == NULL:
+            return 0
+        return nghttp2_session_get_remote_settings(
+            self.session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
+
+    # ------------------------------------------------------------------ the connection itself
+
+    def ping(self, bytes data not None=b"gyrfalcn"):
+        """Send PING with these eight bytes; `pings_acknowledged` counts the answers."""
+        if len(data) != 8:
+            raise ValueError(f"a PING carries 8 bytes, not {len(data)}")
+        if self.session != NULL:
+            nghttp2_submit_ping(self.session, 0, <const uint8_t *> <char *> data)
+            self.link.dirty = True
+
+    def drain(self):
+        """Server: first step of a graceful stop (RFC 9113 6.8): GOAWAY(2^31-1) and a PING.
+
+        When the PING is acknowledged (`drain_ready`) or that took too long, call `finish_drain()`.
+        """
+        if self.session != NULL and not self.draining:
+            self.draining = True
+            self.drain_ping = b"gyrdrain"
+            nghttp2_submit_shutdown_notice(self.session)
+            self.ping(self.drain_ping)
+
+    def finish_drain(self):
+        """Server: second step: GOAWAY with the last stream that was taken on."""
+        if self.session != NULL:
+            self.drain_ready = False
+            self.drain_ping = None
+            self.goaway(0)
+
+    def goaway(self, uint32_t code=0, bytes data not None=b""):
+        """Send GOAWAY with the last stream id taken on; streams up to it go on."""
+        if self.session != NULL:
+            self.draining = True
+            self.own_goaway_code = code
+            nghttp2_submit_goaway(
+                self.session, 0, nghttp2_session_get_last_proc_stream_id(self.session), code,
+                <const uint8_t *> <char *> data, len(data))
+            self.link.dirty = True
+
+    def terminate(self, uint32_t code=0):
+        """Send GOAWAY and nothing after it; `closing` is true once that is taken."""
+        if self.session != NULL:
+            self.own_goaway_code = code
+            nghttp2_session_terminate_session(self.session, code)
+            self.link.dirty = True
+
+    def close(self):
+        """The transport is gone: every open stream gets CLOSED with `reset_code` -2."""
+        if not self.closed:
+            self.closed = True
+            self.release_streams(LOST)
+            nghttp2_session_del(self.session)
+            self.session = NULL
+            self.link.session = NULL
+
+    # ------------------------------------------------------------------ deadlines
+
+    def set_deadline(self, Stream stream not None, double deadline):
+        """Have the stream's DEADLINE event set
+        by the first on_timeout(now) with now >= deadline."""
+        self.arm(stream, deadline)
+
+    def next_timeout(self):
+        """When on_timeout() wants to be called, or None."""
+        return (<Stream> self.heap[0]).deadline if self.heap_length else None
+
+    def on_timeout(self, double now):
+        """Set DEADLINE on every stream whose time has come."""
+        cdef Stream stream
+        while self.heap_length and (<Stream> self.heap[0]).deadline <= now:
+            stream = <Stream> self.heap[0]
+            self.disarm(stream)
+            stream.signal(DEADLINE)
+
+    cdef int arm(self, Stream stream, double deadline) except -1:
+        cdef PyObject **heap
+        cdef Py_ssize_t capacity
+        if stream.link != &self.link:
+            return 0
+        self.disarm(stream)
+        if self.heap_length == self.heap_capacity:
+            capacity = self.heap_capacity * 2 if self.heap_capacity else 16
+            heap = <PyObject **> realloc(self.heap, capacity * sizeof(PyObject *))
+            if heap == NULL:
+                raise MemoryError()
+            self.heap = heap
+            self.heap_capacity = capacity
+        stream.deadline = deadline
+        stream.heap_index = self.heap_length
+        self.heap[self.heap_length] = <PyObject *> stream
+        self.heap_length += 1
+        self.sift_up(stream.heap_index)
+        return 0
+
+    cdef void disarm(self, Stream stream) noexcept:
+        cdef Py_ssize_t index = stream.heap_index
+        cdef PyObject *last
+        if index < 0:
+            return
+        stream.heap_index = -1
+        self.heap_length -= 1
+        if index == self.heap_length:
+            return
+        last = self.heap[self.heap_length]
+        self.heap[index] = last
+        (<Stream> last).heap_index = index
+        self.sift_up(index)
+        self.sift_down((<Stream> last).heap_index)
+
+    cdef void sift_up(self, Py_ssize_t index) noexcept:
+        cdef Py_ssize_t parent
+        cdef PyObject *item = self.heap[index]
+        cdef double deadline = (<Stream> item).deadline
+        while index > 0:
+            parent = (index - 1) >> 1
+            if (<Stream> self.heap[parent]).deadline <= deadline:
+                break
+            self.heap[index] = self.heap[parent]
+            (<Stream> self.heap[index]).heap_index = index
+            index = parent
+        self.heap[index] = item
+        (<Stream> item).heap_index = index
+
+    cdef void sift_down(self, Py_ssize_t index) noexcept:
+        cdef Py_ssize_t child
+        cdef PyObject *item = self.heap[index]
+        cdef double deadline = (<Stream> item).deadline
+        while True:
+            child = 2 * index + 1
+            if child >= self.heap_length:
+                break
+            if (child + 1 < self.heap_length
+                    and (<Stream> self.heap[child + 1]).deadline
+                    < (<Stream> self.heap[child]).deadline):
+                child += 1
+            if (<Stream> self.heap[child]).deadline >= deadline:
+                break
+            self.heap[index] = self.heap[child]
+            (<Stream> self.heap[index]).heap_index = index
+            index = child
+        self.heap[index] = item
+        (<Stream> item).heap_index = index

@@ -1,0 +1,16 @@
+"""The command ``gyr``."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command with the arguments of the process."""
+    try:
+        from .verbs import gyr
+    except ModuleNotFoundError as error:
+        if error.name != "click":
+            raise
+        sys.exit("gyr needs click, which is not installed: pip install 'gyrfalcon[codegen]'")
+    gyr(prog_name="gyr")

@@ -1,0 +1,5 @@
+"""``python -m gyrfalcon.cli`` is ``gyr``."""
+
+from . import main
+
+main()

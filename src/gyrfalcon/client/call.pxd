@@ -1,0 +1,74 @@
+from cpython.object cimport PyObject
+from libc.stdint cimport uint32_t
+
+from .._core.stream cimport Sink, Stream
+from ..transport.driver cimport Driver
+from ..transport.waiting cimport Operation, Waiting
+from ..wire.grpc cimport Outcome, RequestTemplate
+
+
+cdef class ClientDriver(Driver):
+    cdef object owner               # the subchannel
+    cdef bint announced
+    cdef bint usable                # READY, and takes new streams
+
+    cdef int note_goaway(self) except -1
+
+
+cdef class CallPlace:
+    cdef readonly object loop
+    cdef unsigned long thread
+    cdef ClientDriver direct        # where every call goes, while that is so
+    cdef readonly bint closed
+    cdef double default_timeout     # seconds, below zero: none
+    cdef size_t max_receive_bytes
+    cdef Py_ssize_t max_send_bytes  # below zero: no limit
+    cdef object compression
+    cdef readonly object target_name
+
+    cdef int bind(self) except -1
+
+
+cdef class CallLink(Sink):
+    cdef PyObject *call
+
+
+cdef class Call(Waiting):
+    cdef readonly CallPlace channel
+    cdef CallLink link
+    cdef ClientDriver driver
+    cdef RequestTemplate template
+    cdef object rpc_method          # rpc.Method
+    cdef object decode
+    cdef object encode
+    cdef bint client_streaming
+    cdef bint server_streaming
+    cdef bint wait_for_ready
+    cdef double expiry              # on the monotonic clock; 0: none
+    cdef object request_metadata
+    cdef bytes request              # of a call with one request; kept until it is committed
+    cdef Stream unsent              # an attempt of which nothing was sent
+    cdef bint half_closed           # no more requests will be sent
+    cdef int attempts
+    cdef Outcome outcome            # how the call ended
+    cdef object local_error         # what the source of requests raised
+    cdef object callbacks
+    cdef object waiting_timer       # of a call that waits for a connection
+    cdef object pump
+    cdef object initial
+    cdef object trailing
+    cdef object pick_done
+    cdef bint reply_taken
+
+    cdef int launch(self) except -1
+    cdef int open(self, ClientDriver driver) except -1
+    cdef int end(self, int code, str message, bint reset) except -1
+    cdef int finished(self) except -1
+    cdef bint retry(self, int events) except -1
+    cdef object error(self)
+    cdef object read_initial(self)
+    cdef object read_trailing(self)
+    cdef object next_reply(self)
+    cdef object only_reply(self)
+    cdef int check_cardinality(self) except -1
+    cdef Operation step_of(self, int kind)

@@ -1,0 +1,337 @@
+"""The channel: a target, the connections to it, and the calls that wait for one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from .._version import __version__
+from ..policy.balancer import (
+    QUEUE_PICKER,
+    Balancer,
+    BalancerFactory,
+    FixedPicker,
+    Picker,
+    Timer,
+)
+from ..policy.connectivity import ConnectivityState
+from ..policy.pick_first import PickFirst
+from ..policy.resolver import Resolution, Resolver, ResolverFactory, StaticResolver
+from ..policy.target import Address, parse_target
+from ..rpc.compression import COMPRESSIONS, Compression
+from ..rpc.method import Method
+from ..rpc.options import check_connection_options, check_header_text, check_int, check_seconds
+from ..rpc.status import Status, StatusCode
+from ..transport.dns import DnsResolver
+from ..wire.grpc import RequestTemplate
+from .call import Call, CallPlace
+from .subchannel import Subchannel
+
+log = logging.getLogger("gyrfalcon.client")
+
+_USER_AGENT = f"gyrfalcon/{__version__} (Python {sys.version_info[0]}.{sys.version_info[1]})"
+
+
+class Channel(CallPlace):
+    """Calls to one target, on connections that are made when they are needed.
+
+    `target`: "host:port", "[::1]:port", "unix:/path", "dns:///host:port",
+    "ipv4:1.2.3.4:50051,1.2.3.5:50051", ...
+
+    Options, with their units:
+    - `default_timeout`: seconds for calls that give none (None: no deadline);
+    - `max_receive_bytes`: a reply message, uncompressed, at most (4 MiB);
+    - `max_send_bytes`: a request message at most (None: no limit);
+    - `max_metadata_bytes`: the header list of a response at most (16 KiB);
+    - `compression`: of the requests ("gzip", "deflate" or a Compression);
+    - `user_agent`: stands before Gyrfalcon's own;
+    - `authority`: the `:authority` of the calls, instead of the target's;
+    - `connect_timeout`: seconds for one attempt to connect (20);
+    - `balancer`: what chooses among several addresses, `gyrfalcon.policy.PickFirst` or `RoundRobin`
+      or a BalancerFactory of the program's own; `resolvers`: for target schemes of its own, by
+      name;
+    - `stream_window`, `connection_window`: bytes that the server may send ahead of the callers
+      (1 MiB, 16 MiB); `max_unread_bytes`: whole messages held for the callers of one connection
+      before that connection's window stays shut (64 MiB).
+
+    A channel belongs to the event loop that first uses it and to that loop's thread; it starts no
+    task before the first call and no thread ever. Leaving the `async with` block closes it.
+    Raises ValueError for a target or an option that makes no sense.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        default_timeout: float | None = None,
+        max_receive_bytes: int = 4 * 2**20,
+        max_send_bytes: int | None = None,
+        max_metadata_bytes: int = 16 * 2**10,
+        compression: Compression | str | None = None,
+        user_agent: str | None = None,
+        authority: str | None = None,
+        connect_timeout: float = 20.0,
+        balancer: BalancerFactory = PickFirst,
+        resolvers: Mapping[str, ResolverFactory] | None = None,
+        stream_window: int = 2**20,
+        connection_window: int = 16 * 2**20,
+        max_unread_bytes: int = 64 * 2**20,
+    ) -> None:
+        chosen = COMPRESSIONS.choose(compression)
+        self._connection_options: dict[str, Any] = check_connection_options(
+            max_receive_bytes=max_receive_bytes,
+            max_metadata_bytes=max_metadata_bytes,
+            stream_window=stream_window,
+            connection_window=connection_window,
+            max_unread_bytes=max_unread_bytes,
+        )
+        super().__init__(
+            target_name=target,
+            default_timeout=-1.0
+            if default_timeout is None
+            else check_seconds("default_timeout", default_timeout),
+            max_receive_bytes=max_receive_bytes,
+            max_send_bytes=-1
+            if max_send_bytes is None
+            else check_int("max_send_bytes", max_send_bytes, 0),
+            compression=None if chosen.name == "identity" else chosen,
+        )
+        self._resolvers = dict(resolvers or {})
+        self._target = parse_target(target, self._resolvers)
+        self._authority = check_header_text("authority", authority or self._target.authority)
+        if b" " in self._authority:
+            raise ValueError(f"authority={authority!r} has a blank in it: write a host and a port")
+        agent = f"{user_agent} {_USER_AGENT}" if user_agent else _USER_AGENT
+        self._user_agent = check_header_text("user_agent", agent)
+        self._connect_timeout = check_seconds("connect_timeout", connect_timeout, zero=False)
+        self._make_balancer = balancer
+        self._templates: dict[Method[Any, Any], RequestTemplate] = {}
+        self._state = ConnectivityState.IDLE
+        self._state_waiters: list[asyncio.Future[None]] = []
+        self._picker: Picker = QUEUE_PICKER
+        self._balancer: Balancer | None = None
+        self._resolver: Resolver | None = None
+        self._events: list[Callable[[], object]] = []
+        self._handling = False
+        self._subchannels: set[Subchannel] = set()
+        # Ordered, so that calls that wait go in the order they were made.
+        self._waiting: dict[Call, None] = {}
+        self._held: set[Call] = set()
+        self._reason = "the channel has not connected yet"
+
+    # ------------------------------------------------------------------ for callers
+
+    @property
+    def target(self) -> str:
+        """The target as it was given."""
+        return self._target.text
+
+    @property
+    def state(self) -> ConnectivityState:
+        """IDLE, CONNECTING, READY, TRANSIENT_FAILURE or SHUTDOWN."""
+        return self._state
+
+    async def wait_ready(self) -> None:
+        """Connect if need be, and wait until the channel is READY.
+
+        RuntimeError when the channel is closed before that.
+        """
+        self.bind_loop()
+        self._wake_up()
+        while self._state is not ConnectivityState.READY:
+            if self.closed:
+                raise RuntimeError(f"{self!r} is closed; it does not get ready any more")
+            waiter = self._loop.create_future()
+            self._state_waiters.append(waiter)
+            await waiter
+
+    async def close(self, grace: float | None = None) -> None:
+        """Close the channel. Calls that run get `grace` seconds (None: none), then Cancelled."""
+        if self.closed:
+            return
+        self.set_closed()
+        for call in list(self._waiting):
+            call._fail(StatusCode.CANCELLED, "the channel was closed")
+        self._waiting.clear()
+        if self._resolver is not None:
+            self._resolver.close()
+        subchannels = list(self._subchannels)
+        if self._balancer is not None:
+            self._balancer.close()
+        self._set_state(ConnectivityState.SHUTDOWN)
+        await asyncio.gather(*(subchannel.close(grace or 0.0) for subchannel in subchannels))
+
+    async def __aenter__(self) -> Channel:
+        self.bind_loop()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<Channel to {self._target.text!r} {self._state.name}>"
+
+    # ------------------------------------------------------------------ for calls
+
+    @property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return cast("asyncio.AbstractEventLoop", self.loop)
+
+    def make_template(self, method: Method[Any, Any]) -> RequestTemplate:
+        """The fixed part of the requests of a method."""
+        template = self._templates.get(method)
+        if template is None:
+            template = self._templates[method] = RequestTemplate(
+                method.path.encode("ascii"),
+                self._authority,
+                b"http",
+                self._user_agent,
+                method.codec.name,
+            )
+        return template
+
+    def place(self, call: Call) -> None:
+        """Find a connection for a call, or let it wait for one."""
+        if self._pick_for(call):
+            return
+        self._waiting[call] = None
+        self._wake_up()
+
+    def waiting_reason(self) -> str:
+        """Why calls wait, for the error of one that waited too long."""
+        return f"{self._state.name}, {self._reason}"
+
+    def hold(self, call: Call) -> None:
+        """Keep a call alive though nobody waits for it: somebody wants to hear of its end."""
+        self._held.add(call)
+
+    def release(self, call: Call) -> None:
+        """Undo `hold`."""
+        self._held.discard(call)
+
+    # ------------------------------------------------------------------ for the balancer
+
+    def create_subchannel(self, address: Address) -> Subchannel:
+        """A connection-to-be to an address."""
+        subchannel = Subchannel(
+            self._loop,
+            address,
+            self._connection_options,
+            self._connect_timeout,
+            self._subchannel_changed,
+            self._subchannels.discard,
+        )
+        self._subchannels.add(subchannel)
+        return subchannel
+
+    def publish(self, state: ConnectivityState, picker: Picker) -> None:
+        """Take a new state and picker; calls that wait are picked again."""
+        if self.closed:
+            return
+        self._picker = picker
+        direct = None
+        if state is ConnectivityState.READY and isinstance(picker, FixedPicker):
+            # One answer for every call: no need to ask it each time.
+            chosen = picker.pick("", ()).subchannel
+            if isinstance(chosen, Subchannel):
+                direct = chosen.driver
+        self.set_direct(direct)
+        self._set_state(state)
+        for call in list(self._waiting):
+            if call.done() or self._pick_for(call):
+                self._waiting.pop(call, None)
+        if state is ConnectivityState.IDLE and self._waiting:
+            self._wake_up()
+
+    def resolve_now(self) -> None:
+        """Ask the resolver whether its addresses are still right."""
+        if self._resolver is not None:
+            self._resolver.resolve_now()
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
+        """Call back after `delay` seconds, in turn with the balancer's other calls."""
+        return self._loop.call_later(delay, self._handle, callback)
+
+    # ------------------------------------------------------------------ for the resolver
+
+    def resolved(self, resolution: Resolution) -> bool:
+        """Take new addresses."""
+        if self._balancer is None:
+            return False
+        balancer = self._balancer
+        useful = bool(resolution.addresses)
+        self._handle(lambda: balancer.resolved(resolution))
+        return useful
+
+    def failed(self, status: Status) -> None:
+        """Take note that the target could not be resolved."""
+        self._reason = status.message
+        balancer = self._balancer
+        if balancer is not None:
+            self._handle(lambda: balancer.resolver_failed(status))
+
+    # ------------------------------------------------------------------ inside
+
+    def _wake_up(self) -> None:
+        """Begin to connect, if nothing does."""
+        if self.closed:
+            return
+        if self._balancer is None:
+            self._balancer = self._make_balancer(self)
+            factory = self._resolvers.get(self._target.scheme)
+            if factory is None:
+                factory = DnsResolver if self._target.scheme == "dns" else StaticResolver
+            self._resolver = factory(self._target, self)
+            self._resolver.start()
+        if self._state is ConnectivityState.IDLE:
+            self._handle(self._balancer.exit_idle)
+
+    def _handle(self, event: Callable[[], object]) -> None:
+        """One call of the balancer at a time; what it causes comes after it."""
+        self._events.append(event)
+        if self._handling:
+            return
+        self._handling = True
+        try:
+            while self._events:
+                self._events.pop(0)()
+        finally:
+            self._handling = False
+
+    def _subchannel_changed(
+        self, subchannel: Subchannel, state: ConnectivityState, status: Status | None
+    ) -> None:
+        balancer = self._balancer
+        if balancer is None or self.closed:
+            return
+        if status is not None:
+            self._reason = status.message
+            log.info("%r: %s", self, status.message)
+        self._handle(lambda: balancer.subchannel_changed(subchannel, state, status))
+
+    def _pick_for(self, call: Call) -> bool:
+        """Whether the picker knows what becomes of the call."""
+        picked = self._picker.pick(call.method, call._metadata_to_send)
+        if picked.subchannel is not None:
+            driver = getattr(picked.subchannel, "driver", None)
+            if driver is None or not driver.takes_calls:
+                return False
+            call._open_on(driver, picked.done)
+            return True
+        if picked.failure is not None and (picked.drop or not call._waits_for_ready):
+            call._fail(picked.failure.code, picked.failure.message)
+            return True
+        return False
+
+    def _set_state(self, state: ConnectivityState) -> None:
+        if state is self._state:
+            return
+        log.debug("%r: now %s", self, state.name)
+        self._state = state
+        waiters, self._state_waiters = self._state_waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)

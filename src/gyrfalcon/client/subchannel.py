@@ -1,0 +1,202 @@
+"""A subchannel: at most one connection to one address, with its backoff."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .._core.connection import Connection
+from ..policy.backoff import ConnectionBackoff
+from ..policy.connectivity import ConnectivityState
+from ..policy.target import Address
+from ..rpc.status import Status, StatusCode
+from ..transport.connector import connect
+from .call import ClientDriver
+
+Changed = Callable[["Subchannel", ConnectivityState, Status | None], None]
+
+
+class ClientProtocol(ClientDriver, asyncio.BufferedProtocol):
+    """A ClientDriver as asyncio wants protocols to be."""
+
+    __slots__ = ()
+
+    owner: Subchannel
+
+
+class Subchannel:
+    """As `policy.balancer.Subchannel` describes it; `changed` hears of its states.
+
+    It belongs to one loop. `forget` is called when it is shut down and its last connection gone.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        address: Address,
+        connection_options: Mapping[str, Any],
+        connect_timeout: float,
+        changed: Changed,
+        forget: Callable[[Subchannel], None],
+    ) -> None:
+        self.address = address
+        self.driver: ClientProtocol | None = None
+        self._loop = loop
+        self._connection_options = connection_options
+        self._changed = changed
+        self._forget = forget
+        self._backoff = ConnectionBackoff(connect_timeout=connect_timeout)
+        self._state = ConnectivityState.IDLE
+        self._attempt: asyncio.Task[None] | None = None
+        self._retry_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._connections: dict[ClientProtocol, asyncio.Future[None]] = {}
+        self._handshake: asyncio.Future[None] | None = None
+        self._step = ""
+        self._shut_down = False
+
+    # ------------------------------------------------------------------ for the balancer
+
+    def connect(self) -> None:
+        """Start an attempt. Does nothing unless IDLE."""
+        if self._state is not ConnectivityState.IDLE or self._shut_down:
+            return
+        attempt = self._backoff.attempt(self._loop.time(), random.random())
+        self._retry_at = attempt.retry_at
+        self._set_state(ConnectivityState.CONNECTING)
+        self._attempt = self._loop.create_task(self._connect(attempt.deadline))
+
+    def shutdown(self) -> None:
+        """End it: calls on it finish, nothing new begins."""
+        if self._shut_down:
+            return
+        self._shut_down = True
+        self._state = ConnectivityState.SHUTDOWN
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._attempt is not None:
+            self._attempt.cancel()
+        self.driver = None
+        for driver in list(self._connections):
+            driver.retire()
+        if not self._connections and self._attempt is None:
+            self._forget(self)
+
+    async def close(self, grace: float) -> None:
+        """Wait for the calls to finish for up to `grace` seconds, then drop the connections."""
+        self.shutdown()
+        if self._attempt is not None:
+            await asyncio.wait([self._attempt])
+        if self._connections and grace > 0:
+            await asyncio.wait(list(self._connections.values()), timeout=grace)
+        for driver in list(self._connections):
+            driver.cancel_calls()
+        if self._connections:
+            await asyncio.wait(list(self._connections.values()), timeout=1.0)
+        for driver in list(self._connections):
+            driver.abort()
+        if self._connections:
+            await asyncio.wait(list(self._connections.values()))
+
+    # ------------------------------------------------------------------ for its connections
+
+    def handshake_done(self, driver: ClientProtocol) -> None:
+        """The server's SETTINGS came."""
+        if self._handshake is not None and not self._handshake.done():
+            self._handshake.set_result(None)
+
+    def connection_draining(self, driver: ClientProtocol) -> None:
+        """The server takes no new calls on this connection."""
+        driver.retire()
+        if driver is self.driver:
+            self.driver = None
+            self._set_state(ConnectivityState.IDLE)
+
+    def connection_lost(self, driver: ClientProtocol, error: Exception | None) -> None:
+        """The connection is gone."""
+        closed = self._connections.pop(driver, None)
+        if closed is not None and not closed.done():
+            closed.set_result(None)
+        if self._handshake is not None and not self._handshake.done():
+            reason = str(error) if error else "the server closed the connection"
+            self._handshake.set_exception(ConnectionError(reason))
+        if driver is self.driver:
+            self.driver = None
+            if not self._shut_down:
+                self._set_state(ConnectivityState.IDLE)
+        if self._shut_down and not self._connections and self._attempt is None:
+            self._forget(self)
+
+    # ------------------------------------------------------------------ one attempt
+
+    async def _connect(self, deadline: float) -> None:
+        started = self._loop.time()
+        try:
+            async with asyncio.timeout_at(deadline):
+                driver = await self._establish()
+        except TimeoutError:
+            self._attempt = None
+            self._fail(f"{self._step} took longer than {deadline - started:.3g} seconds")
+            return
+        except OSError as error:
+            self._attempt = None
+            # asyncio's own words name the address once more, in its own way.
+            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+            self._fail(f"{self._step} failed: {reason}")
+            return
+        except asyncio.CancelledError:
+            self._attempt = None
+            if self._shut_down and not self._connections:
+                self._forget(self)
+            raise
+        self._attempt = None
+        self._backoff.reset()
+        if not driver.takes_calls:
+            # Lost or told to go away in the same turn of the loop.
+            self._fail(f"connection to {self.address} ended as soon as it began")
+            return
+        self.driver = driver
+        self._set_state(ConnectivityState.READY)
+
+    async def _establish(self) -> ClientProtocol:
+        driver = ClientProtocol(
+            Connection(server=False, **self._connection_options), self._loop, self
+        )
+        self._step = f"connect to {self.address}"
+        self._handshake = handshake = self._loop.create_future()
+        try:
+            await connect(self._loop, driver, self.address)
+            self._connections[driver] = self._loop.create_future()
+            self._step = f"HTTP/2 handshake with {self.address}"
+            await handshake
+        except BaseException:
+            driver.abort()
+            raise
+        finally:
+            self._handshake = None
+            handshake.cancel()
+        return driver
+
+    def _fail(self, reason: str) -> None:
+        if self._shut_down:
+            if not self._connections:
+                self._forget(self)
+            return
+        self._set_state(ConnectivityState.TRANSIENT_FAILURE, Status(StatusCode.UNAVAILABLE, reason))
+        delay = max(self._retry_at - self._loop.time(), 0.0)
+        self._timer = self._loop.call_later(delay, self._end_backoff)
+
+    def _end_backoff(self) -> None:
+        self._timer = None
+        self._set_state(ConnectivityState.IDLE)
+
+    def _set_state(self, state: ConnectivityState, status: Status | None = None) -> None:
+        if state is not self._state and not self._shut_down:
+            self._state = state
+            self._changed(self, state, status)
+
+    def __repr__(self) -> str:
+        return f"<Subchannel to {self.address} {self._state.name}>"

@@ -1,0 +1,94 @@
+"""What a service definition says: its methods, their call patterns and message types."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar
+
+from .codec import PROTOBUF, Codec
+
+Req = TypeVar("Req")
+Res = TypeVar("Res")
+
+
+class Pattern(enum.Enum):
+    """The four shapes of a call. The value is (client streaming, server streaming)."""
+
+    UNARY_UNARY = (False, False)
+    UNARY_STREAM = (False, True)
+    STREAM_UNARY = (True, False)
+    STREAM_STREAM = (True, True)
+
+    client_streaming: bool
+    """Whether the client sends a stream of messages rather than one."""
+    server_streaming: bool
+    """Whether the server answers with a stream of messages rather than one."""
+
+    def __init__(self, client_streaming: bool, server_streaming: bool) -> None:
+        self.client_streaming = client_streaming
+        self.server_streaming = server_streaming
+
+
+@dataclass(frozen=True, slots=True)
+class Method(Generic[Req, Res]):
+    """One method of a service. Immutable and hashable.
+
+    Raises ValueError for a service or a name that cannot stand in a path.
+    """
+
+    service: str
+    """The full name of the service, "ecommerce.OrderManagement"."""
+    name: str
+    """The name on the wire, "getOrder"."""
+    attribute: str
+    """The name in Python, "get_order"."""
+    pattern: Pattern
+    request: type[Req]
+    response: type[Res]
+    codec: Codec = PROTOBUF
+    path: str = field(init=False, repr=False, compare=False)
+    """What is called on the wire, "/ecommerce.OrderManagement/getOrder"."""
+
+    def __post_init__(self) -> None:
+        for what, text in (("service", self.service), ("name", self.name)):
+            if not text or "/" in text or not (text.isascii() and text.isprintable()):
+                raise ValueError(
+                    f"Method {what} is {text!r}: it must be printable ASCII without '/', as in"
+                    " service 'ecommerce.OrderManagement', name 'getOrder'"
+                )
+        object.__setattr__(self, "path", f"/{self.service}/{self.name}")
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceDefinition:
+    """A service: its full name and its methods.
+
+    Raises ValueError when a method belongs to another service or stands there twice.
+    """
+
+    name: str
+    methods: tuple[Method[Any, Any], ...]
+
+    def __post_init__(self) -> None:
+        paths: set[str] = set()
+        for method in self.methods:
+            if method.service != self.name:
+                raise ValueError(
+                    f"service {self.name!r} cannot have the method {method.path!r}: its service is"
+                    f" {method.service!r}"
+                )
+            if method.path in paths:
+                raise ValueError(f"service {self.name!r} has the method {method.path!r} twice")
+            paths.add(method.path)
+
+
+class Service:
+    """The base of generated service classes; derive from those and override their methods."""
+
+    __slots__ = ()
+
+    __gyr_service__: ClassVar[ServiceDefinition]

@@ -1,0 +1,6 @@
+"""Servers: services, listeners, the calls that run, and the life of it all."""
+
+from .call import RequestStream, ServerContext
+from .server import Server
+
+__all__ = ["RequestStream", "Server", "ServerContext"]

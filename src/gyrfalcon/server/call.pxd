@@ -1,0 +1,60 @@
+from .._core.stream cimport Stream
+from ..transport.driver cimport Driver
+from ..transport.waiting cimport Operation, Waiting
+
+
+cdef class Handler:
+    """One method of a service that is served, with all that a call of it needs."""
+    cdef readonly object method
+    cdef readonly str path
+    cdef readonly object function
+    cdef readonly bint client_streaming
+    cdef readonly bint server_streaming
+    cdef readonly bint threaded
+    cdef object decode
+    cdef object encode
+    cdef dict codecs
+
+    cdef tuple coders(self, str subtype)
+
+
+cdef class CallHost(Driver):
+    cdef Py_ssize_t running
+    cdef Py_ssize_t max_send_bytes      # below zero: no limit
+    cdef int call_over(self) except -1
+
+    cdef int start(self, ServerContext call) except -1
+    cdef int cancel(self, ServerContext call) except -1
+
+
+cdef class ServerContext(Waiting):
+    cdef CallHost host
+    cdef Handler handler
+    cdef object decode
+    cdef object encode
+    cdef object context             # contextvars.Context of interceptors and handler
+    cdef object coroutine
+    cdef object worker
+    cdef int state
+    cdef bint gone                  # nobody hears an answer any more
+    cdef double expiry              # on the monotonic clock; 0: none
+    cdef object request_metadata
+    cdef object reply_metadata
+    cdef size_t max_receive_bytes
+
+    cdef int begin(self) except -1
+    cdef int complete(self, object reply) except -1
+    cdef int fail(self, object error) except -1
+    cdef int retire(self) except -1
+    cdef int answer(self, int code, str message, object metadata, bytes details) except -1
+    cdef object decode_request(self, object data)
+    cdef object next_request(self)
+    cdef int write(self, object message) except -1
+    cdef int try_start(self) except -1
+    cdef object failure(self)
+
+
+cdef object negotiate(ServerContext call, object compression)
+
+cdef extern from "Python.h":
+    object PyContext_Copy(object context)

@@ -1,0 +1,518 @@
+"""One call on the server: its state, and the context that its handler sees.
+
+A call is one object: what the stream's events drive, what the worker runs, and the `ctx` of the
+handler. All of it belongs to the loop's thread; what a `def` handler may use from its worker thread
+says so.
+"""
+import asyncio
+import logging
+
+cimport cython
+
+from .._core.stream cimport CLOSED, DEADLINE, FAULT, Stream
+from ..transport.driver cimport Driver, monotonic
+from ..transport.waiting cimport Operation, Waiting
+
+from ..rpc.codec import CODECS
+from ..rpc.compression import COMPRESSIONS
+from ..rpc.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    Internal,
+    ResourceExhausted,
+    RpcError,
+    from_status,
+)
+from ..rpc.metadata import Metadata
+from .threads import run_stream_in_thread, run_unary_in_thread
+
+log = logging.getLogger("gyrfalcon.server")
+
+cdef enum State:
+    NEW = 0         # the head is here, what the handler needs not yet
+    WAITING = 1     # in the queue of its connection
+    RUNNING = 2
+    OVER = 3
+
+cdef enum Step:
+    REQUEST = 1     # the next request message, or the end of them
+    DRAINED = 2     # less than the high mark waits to be sent
+    REQUESTS = 3    # all request messages that are here
+
+cdef object END_OF_REQUESTS = object()
+cdef unsigned int CANCEL = 8
+
+
+cdef class Handler:
+    """One method of a service that is served."""
+
+    def __init__(self, method, function, *, bint threaded):
+        self.method = method
+        self.path = method.path
+        self.function = function
+        self.client_streaming = method.pattern.client_streaming
+        self.server_streaming = method.pattern.server_streaming
+        self.threaded = threaded
+        self.decode = method.codec.decoder(method.request)
+        self.encode = method.codec.encoder(method.response)
+        self.codecs = {"": (self.decode, self.encode)}
+        self.codecs[method.codec.name] = self.codecs[""]
+
+    cdef tuple coders(self, str subtype):
+        """(decode, encode) for a content-subtype, or None when it has no codec."""
+        found = self.codecs.get(subtype)
+        if found is None:
+            codec = CODECS.get(subtype)
+            if codec is None:
+                return None
+            found = codec.decoder(self.method.request), codec.encoder(self.method.response)
+            self.codecs[subtype] = found
+        return found
+
+
+cdef class CallHost(Driver):
+    """A connection, as its calls see it."""
+
+    cdef int start(self, ServerContext call) except -1:
+        """The call has what its handler needs: run it."""
+        raise AssertionError("a host starts calls")
+
+    cdef int call_over(self) except -1:
+        """A call's handler has returned."""
+        self.running -= 1
+        return 0
+
+    cdef int cancel(self, ServerContext call) except -1:
+        """Cancel the task that runs the call's handler."""
+        raise AssertionError("a host cancels calls")
+
+
+@cython.no_gc_clear
+@cython.freelist(128)
+cdef class ServerContext(Waiting):
+    """What a handler knows of its call, and the way to say more than its reply.
+
+    In a `def` handler the methods block; in an `async def` handler await what they return.
+    """
+
+    # ------------------------------------------------------------------ what handlers use
+
+    @property
+    def metadata(self):
+        """What the client sent, as Metadata."""
+        if self.request_metadata is None:
+            self.request_metadata = self.wire.read_metadata(self.stream.head)
+        return self.request_metadata
+
+    @property
+    def trailing_metadata(self):
+        """Metadata to be sent with the status; fill it in."""
+        if self.reply_metadata is None:
+            self.reply_metadata = Metadata()
+        return self.reply_metadata
+
+    @trailing_metadata.setter
+    def trailing_metadata(self, metadata):
+        self.reply_metadata = Metadata(metadata)
+
+    @property
+    def method(self):
+        """What was called, "/package.Service/Method"."""
+        return self.handler.path
+
+    @property
+    def peer(self):
+        """The client's address: "ipv4:127.0.0.1:50051", "ipv6:[::1]:50051", "unix:"."""
+        return self.host.peer_name
+
+    @property
+    def deadline(self):
+        """When the call must be done, in seconds on time.monotonic()'s clock, or None."""
+        return self.expiry if self.expiry else None
+
+    def time_remaining(self):
+        """Seconds until the deadline, zero when it has passed; None when there is none."""
+        return max(self.expiry - monotonic(), 0.0) if self.expiry else None
+
+    @property
+    def cancelled(self):
+        """Whether the call is over for the client: cancelled, past its deadline or disconnected."""
+        return self.gone
+
+    @property
+    def compression(self):
+        """The name of the compression of the replies; set it before the first of them."""
+        return "identity" if self.own_compression is None else self.own_compression.name
+
+    @compression.setter
+    def compression(self, compression):
+        chosen = COMPRESSIONS.choose(compression)
+        if self.head_written:
+            raise RuntimeError("compression cannot be set any more: the head was sent")
+        self.own_compression = None if chosen.name == "identity" else negotiate(self, chosen)
+
+    def send_initial_metadata(self, metadata=None):
+        """Send the head of the response now, with this metadata (a mapping or pairs).
+
+        Without it the head goes with the first reply. RuntimeError when it was sent already.
+        """
+        metadata = Metadata(metadata)
+        if self.handler.threaded:
+            return self.host.run_from_thread(self._put_head, metadata)
+        self._put_head(metadata)
+        return done()
+
+    def _put_head(self, metadata):
+        """Send the head (loop thread)."""
+        if self.head_written:
+            raise RuntimeError("initial metadata can be sent once, before the first reply")
+        if not self.gone:
+            self.wire.write_head(self, metadata)
+            self.host.changed()
+
+    # ------------------------------------------------------------------ events of the stream
+
+    cdef int progress(self, Stream stream, int events) except -1:
+        if events & CLOSED:
+            return self._closed()
+        if events & DEADLINE:
+            self.gone = True
+            if self.status_written:
+                # Answered in time, but the client did not read it in time.
+                self.stream.reset(CANCEL)
+                return self.host.changed()
+            self.stream.drop_output(0)
+            self.answer(4, "the deadline of the call passed", None, None)
+            return self._stop()
+        if events & FAULT and not self.status_written:
+            self.answer(stream.fault[0], stream.fault[1], None, None)
+            return self._stop()
+        if self.state == NEW:
+            return self.try_start()
+        return self.wake()
+
+    def _closed(self):
+        """The stream is over: after the answer, or because the client is gone."""
+        cdef Stream stream = self.stream
+        stream.sink = None
+        if not self.status_written or self.state != OVER:
+            self.gone = True
+            self.status_written = True
+            self._stop()
+        return 0
+
+    def _stop(self):
+        """The answer is given, or nobody hears it: cancel what runs."""
+        state = self.state
+        if state == NEW or state == WAITING:
+            self.state = OVER
+            self.retire()
+        elif state == RUNNING:
+            # First the task, so that a handler that waits for its call sees the cancellation.
+            self.host.cancel(self)
+            self.wake()
+        return 0
+
+    cdef int try_start(self) except -1:
+        cdef Py_ssize_t count
+        if self.handler.client_streaming:
+            self.state = WAITING
+            return self.host.start(self)
+        count = self.stream.waiting_messages()
+        if count > 1:
+            self.answer(12, f"{self.handler.path} takes one request message; more came", None, None)
+            self._stop()
+        elif self.stream.remote_ended:
+            if count == 0:
+                self.answer(
+                    12, f"{self.handler.path} takes one request message; none came", None, None)
+                self._stop()
+            else:
+                self.state = WAITING
+                self.host.start(self)
+        return 0
+
+    cdef int answer(self, int code, str message, object metadata, bytes details) except -1:
+        """End the call with this status; what else the client sends is dropped."""
+        if self.status_written:
+            return 0
+        try:
+            self.wire.write_status(self, code, message, metadata, details)
+        except RpcError as error:
+            log.error("%s: the status goes without its metadata: %s", self.handler.path, error)
+            if code == 0:
+                code, message = int(error.code), error.message
+            self.wire.write_status(self, code, message, None, None)
+        if not self.stream.remote_ended:
+            self.stream.discard_input()
+        return self.host.changed()
+
+    cdef int retire(self) except -1:
+        """The call and its handler are over."""
+        self.coroutine = None
+        self.worker = None
+        return self.host.call_over()
+
+    # ------------------------------------------------------------------ the handler
+
+    cdef int begin(self) except -1:
+        """Make the coroutine that answers the call (the worker drives it)."""
+        cdef Handler handler = self.handler
+        self.state = RUNNING
+        if handler.client_streaming:
+            request = RequestStream.__new__(RequestStream)
+            (<RequestStream> request).call = self
+        else:
+            request = self.decode_request(self.stream.next_message())
+        if handler.threaded:
+            if handler.server_streaming:
+                self.coroutine = send_replies(self, run_stream_in_thread(self, request))
+            else:
+                self.coroutine = run_unary_in_thread(self, request)
+        elif handler.server_streaming:
+            self.coroutine = send_replies(self, handler.function(request, self))
+        else:
+            self.coroutine = handler.function(request, self)
+        return 0
+
+    cdef object decode_request(self, object data):
+        data = self.wire.read_message(self, data, self.max_receive_bytes)
+        try:
+            return self.decode(data)
+        except RpcError:
+            raise
+        except Exception as error:
+            raise Internal(
+                f"a request of {self.handler.path} is no "
+                f"{self.handler.method.request.__name__}: {error}") from None
+
+    cdef int complete(self, object reply) except -1:
+        """The handler returned."""
+        self.state = OVER
+        if not self.status_written:
+            if self.handler.server_streaming:
+                self.answer(0, "", self.reply_metadata, None)
+            else:
+                try:
+                    data = encode_reply(self, reply)
+                    self.wire.write_reply(self, data, self.reply_metadata)
+                except RpcError as error:
+                    return self.fail(error)
+                if not self.stream.remote_ended:
+                    self.stream.discard_input()
+                self.host.changed()
+        return self.retire()
+
+    cdef int fail(self, object error) except -1:
+        """The handler raised."""
+        self.state = OVER
+        if isinstance(error, RpcError):
+            if not self.status_written:
+                self._answer_error(error)
+        elif isinstance(error, (asyncio.CancelledError, GeneratorExit)):
+            self.answer(1, "the handler was cancelled", self.reply_metadata, None)
+        elif not self.status_written:
+            log.error("%s: the handler failed", self.handler.path, exc_info=error)
+            self.answer(
+                2, f"{self.handler.path} failed: an error inside the server", None, None)
+        elif not self.gone:
+            log.error("%s: the handler failed after its answer", self.handler.path, exc_info=error)
+        return self.retire()
+
+    def _answer_error(self, error):
+        """End the call as an RpcError says."""
+        metadata = error.trailing_metadata
+        if self.reply_metadata:
+            metadata = Metadata([*self.reply_metadata.items(), *metadata.items()])
+        code = int(error.code)
+        if code == 0:
+            log.error("%s: the handler raised an error with code OK", self.handler.path,
+                      exc_info=error)
+            code = 2
+        if error.initial_metadata and not self.head_written:
+            self._put_head(error.initial_metadata)
+        self.answer(code, error.message, metadata, error.status.encoded_details())
+
+    cdef int write(self, object message) except -1:
+        """Queue one reply."""
+        if self.status_written:
+            return 0
+        if not self.head_written:
+            self.wire.write_head(self, None)
+        # A `def` handler's replies were encoded in its thread.
+        self.wire.write_message(
+            self, message if self.handler.threaded else encode_reply(self, message))
+        return self.host.changed()
+
+    cdef object failure(self):
+        """Why no request message will come any more, as an exception;
+        None when the client ended."""
+        cdef Stream stream = self.stream
+        if self.expiry and self.gone and not stream.reset_code >= 0:
+            return DeadlineExceeded("the deadline of the call passed")
+        if stream.fault is not None:
+            return from_status(stream.fault[0], stream.fault[1])
+        if self.gone:
+            return Cancelled("the client cancelled the call or is gone")
+        return None
+
+    # ------------------------------------------------------------------ steps that are waited for
+
+    cdef int poll(self, Operation operation) except -1:
+        cdef Stream stream = self.stream
+        if self.status_written:
+            return True
+        if operation.kind == DRAINED:
+            return stream.has_room()
+        return stream.waiting_messages() > 0 or stream.remote_ended
+
+    cdef object finish(self, Operation operation):
+        if operation.kind == DRAINED:
+            return None
+        if operation.kind == REQUESTS:
+            requests = []
+            while self.stream.waiting_messages():
+                requests.append(self.next_request())
+            if not requests:
+                self.next_request()
+            return requests
+        request = self.next_request()
+        if request is END_OF_REQUESTS:
+            raise StopAsyncIteration
+        return request
+
+    cdef object next_request(self):
+        cdef Stream stream = self.stream
+        if stream.waiting_messages():
+            data = stream.next_message()
+            if stream.link != NULL and stream.link.dirty:
+                self.host.changed()
+            return self.decode_request(data)
+        error = self.failure()
+        if error is not None:
+            raise error
+        return END_OF_REQUESTS
+
+    def _drained(self):
+        """An awaitable: less than the high mark waits to be sent (loop thread)."""
+        return self.operation(DRAINED, None)
+
+    def _next_requests(self):
+        """An awaitable: the list of request messages that are here;
+        empty at their end (loop thread)."""
+        return self.operation(REQUESTS, None)
+
+    def _submit(self, function, *arguments):
+        """Run a function in the call's context in a worker thread: a concurrent future."""
+        return self.host.worker_pool().submit(self.context.run, function, *arguments)
+
+    def _from_thread(self, coroutine):
+        """Run a coroutine on the call's loop and wait for it (worker thread)."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
+
+    def _encode(self, message):
+        """The bytes of one reply (any thread)."""
+        return encode_reply(self, message)
+
+    @property
+    def _call_loop(self):
+        """The event loop that the call belongs to."""
+        return self.loop
+
+    @property
+    def _call_function(self):
+        """The handler's function."""
+        return self.handler.function
+
+    def __repr__(self):
+        return f"<ServerContext {self.handler.path} peer={self.peer!r}>"
+
+
+cdef object encode_reply(ServerContext call, object message):
+    try:
+        data = call.encode(message)
+    except RpcError:
+        raise
+    except Exception as error:
+        log.error("%s: the handler's reply cannot be encoded", call.handler.path, exc_info=error)
+        raise Internal(
+            f"{call.handler.path}: the reply is no {call.handler.method.response.__name__}"
+        ) from None
+    if 0 <= call.host.max_send_bytes < len(data):
+        raise ResourceExhausted(
+            f"{call.handler.path}: a reply of {len(data)} bytes is over "
+            f"max_send_bytes={call.host.max_send_bytes}")
+    return data
+
+
+cdef object negotiate(ServerContext call, object compression):
+    """The compression, if the client said that it takes it."""
+    accepted = (call.accepted or b"").replace(b" ", b"").split(b",")
+    return compression if compression.name.encode() in accepted else None
+
+
+async def done():
+    """What a step that is finished at once returns, for those who await it."""
+
+
+async def send_replies(ServerContext call, replies):
+    """Send what the handler of a streaming method yields."""
+    if hasattr(replies, "__await__"):
+        # `async def` without a `yield` in it: it may return what is to be streamed.
+        replies = await replies
+        if replies is None:
+            return
+    if not hasattr(replies, "__aiter__"):
+        for message in replies:
+            call.write(message)
+            if not call.stream.has_room():
+                await call.operation(DRAINED, None)
+            if call.status_written:
+                return
+        return
+    try:
+        async for message in replies:
+            call.write(message)
+            if not call.stream.has_room():
+                await call.operation(DRAINED, None)
+            if call.status_written:
+                break
+    finally:
+        close = getattr(replies, "aclose", None)
+        if close is not None:
+            await close()
+
+
+@cython.freelist(64)
+cdef class RequestStream:
+    """The request messages of a streaming call: iterate it, with `async for` on the loop and with
+    `for` in a `def` handler. It raises the call's RpcError when the client will send no more of
+    them and did not end the stream. Drop it, or stop iterating, at any time."""
+    cdef ServerContext call
+    cdef object arrived
+
+    def __aiter__(self):
+        return self
+
+    def __anext__(self):
+        return self.call.operation(REQUEST, None)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if not self.arrived:
+            batch = self.call._from_thread(await_step(self.call._next_requests()))
+            batch.reverse()
+            self.arrived = batch
+            if not batch:
+                raise StopIteration
+        return self.arrived.pop()
+
+    def __class_getitem__(cls, item):
+        return cls
+
+
+async def await_step(step):
+    """A step as a coroutine, for run_coroutine_threadsafe."""
+    return await step

@@ -1,0 +1,27 @@
+from .._core.fields cimport ValueCache
+from .._core.stream cimport Stream
+from .call cimport CallHost, Handler, ServerContext
+
+
+cdef class ServerDriver(CallHost):
+    cdef readonly object server
+    cdef object wire
+    cdef dict handlers
+    cdef object context
+    cdef object waiting             # deque of calls that want to run
+    cdef bint worker_scheduled
+    cdef ValueCache paths
+    cdef Py_ssize_t max_running
+    cdef object compression
+
+    cdef Handler find_handler(self, Stream stream)
+    cdef int spawn(self) except -1
+
+
+cdef class Worker:
+    cdef ServerDriver driver
+    cdef ServerContext current
+    cdef object task
+    cdef bint parked
+
+    cdef object advance(self, object error)

@@ -1,0 +1,67 @@
+import asyncio
+from collections.abc import Callable, Coroutine, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
+from types import TracebackType
+from typing import Any, Self, TypeVar, TypeVarTuple
+
+from .._core.connection import Connection
+from .._core.stream import Sink
+from ..rpc.compression import Compression
+from ..wire.exchange import ServerWire
+from .call import CallHost, Handler
+from .server import Server
+
+_T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
+
+class Ignore(Sink):
+    """Who hears of a stream that was refused: nobody."""
+
+class ServerDriver(CallHost):
+    """The server's side of one connection. `server` is told of its beginning and end."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        loop: asyncio.AbstractEventLoop,
+        server: Server,
+        handlers: dict[bytes, Handler],
+        wire: ServerWire,
+        context: Context,
+        *,
+        max_running: int,
+        max_send_bytes: int = -1,
+        compression: Compression | None = None,
+    ) -> None: ...
+    @property
+    def server(self) -> Server: ...
+    @property
+    def running_calls(self) -> int: ...
+    def worker_pool(self) -> ThreadPoolExecutor: ...
+    def run_from_thread(self, function: Callable[[*_Ts], _T], *arguments: *_Ts) -> _T: ...
+    def drain(self) -> None: ...
+    def finish_drain(self) -> None: ...
+    def cancel_calls(self) -> None: ...
+    def run_worker(self, worker: Worker) -> None: ...
+
+class Worker(Coroutine[Any, None, None]):
+    """The coroutine of a task that runs handlers."""
+
+    def __await__(self) -> Generator[Any]: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any: ...
+    def send(self, value: None) -> Any: ...
+    def throw(
+        self,
+        kind: type[BaseException] | BaseException,
+        value: BaseException | object = None,
+        traceback: TracebackType | None = None,
+    ) -> Any: ...
+    def close(self) -> None: ...
+    def asked_to_stop(self) -> bool:
+        """Whether this worker's task was cancelled from within."""
+    def park(self, call: Any) -> None: ...
+
+class ServerProtocol(ServerDriver, asyncio.BufferedProtocol):
+    """A ServerDriver as asyncio wants protocols to be."""

@@ -1,0 +1,380 @@
+"""One connection of a server: takes streams on as calls, and runs their handlers.
+
+Handlers run in tasks of the loop, but not each in its own: a `Worker` is a task that runs the
+calls that came together, one after another, for as long as their handlers do not wait. The first
+that waits keeps its worker to itself, and what is left goes to the next one. So `current_task()`,
+cancellation, timeouts and context variables mean in a handler what they mean everywhere in asyncio,
+and a handler that never waits costs no task.
+"""
+import asyncio
+import collections.abc
+import sys
+from collections import deque
+
+from cpython.object cimport PyObject
+from libc.stdint cimport uint32_t
+
+from .._core.fields cimport HeaderBlock, ValueCache
+from .._core.connection cimport Connection
+from .._core.stream cimport Sink, Stream
+from ..transport.driver cimport monotonic
+from ..wire.exchange cimport ServerWire
+from .call cimport CallHost, Handler, PyContext_Copy, ServerContext, negotiate
+
+cdef extern from "Python.h":
+    ctypedef enum PySendResult:
+        PYGEN_RETURN
+        PYGEN_ERROR
+        PYGEN_NEXT
+    PySendResult PyIter_Send(object iterator, object value, PyObject **result) except? PYGEN_ERROR
+    int PyContext_Enter(object context) except -1
+    int PyContext_Exit(object context) except -1
+
+cdef uint32_t REFUSED_STREAM = 7
+cdef bint EAGER = sys.version_info >= (3, 12)
+
+
+cdef class Ignore(Sink):
+    """Who hears of a stream that was refused: nobody."""
+
+    cdef int progress(self, Stream stream, int events) except -1:
+        return 0
+
+cdef Ignore IGNORE = Ignore()
+
+
+cdef class ServerDriver(CallHost):
+    """The server's side of one connection. `server` is told of its beginning and end."""
+
+    def __init__(self, Connection connection not None, loop, server, dict handlers not None,
+                 ServerWire wire not None, context, *, Py_ssize_t max_running,
+                 Py_ssize_t max_send_bytes=-1, compression=None):
+        CallHost.__init__(self, connection, loop)
+        self.server = server
+        self.handlers = handlers
+        self.wire = wire
+        self.context = context
+        self.waiting = deque()
+        self.paths = ValueCache()
+        self.max_running = max_running
+        self.max_send_bytes = max_send_bytes
+        self.compression = compression
+
+    cdef int made(self) except -1:
+        self.server.connection_made(self)
+        return 0
+
+    cdef int ended(self, object error) except -1:
+        if self.running == 0:
+            self.server.connection_over(self)
+        return 0
+
+    cdef int call_over(self) except -1:
+        self.running -= 1
+        if self.lost and self.running == 0:
+            self.server.connection_over(self)
+        return 0
+
+    cdef int received(self) except -1:
+        cdef Worker worker
+        if self.connection.drain_ready:
+            self.connection.finish_drain()
+        if EAGER and self.waiting and not self.worker_scheduled:
+            worker = Worker.__new__(Worker)
+            worker.driver = self
+            self.worker_scheduled = True
+            self.run_worker(worker)
+        return 0
+
+    @property
+    def running_calls(self):
+        """Calls whose handler has not returned."""
+        return self.running
+
+    def worker_pool(self):
+        """The threads that run `def` handlers."""
+        return self.server.worker_pool()
+
+    def run_from_thread(self, function, *arguments):
+        """Call a function on the loop from a worker thread, and wait for it."""
+        async def call():
+            return function(*arguments)
+        return asyncio.run_coroutine_threadsafe(call(), self.loop).result()
+
+    def drain(self):
+        """Take no new streams on: GOAWAY in two steps; the connection ends with its last call."""
+        if not self.lost:
+            self.connection.drain()
+            self.changed()
+
+    def finish_drain(self):
+        """The second step of `drain`, when the PING was not answered in time."""
+        if not self.lost and self.connection.drain_ping is not None:
+            self.connection.finish_drain()
+            self.changed()
+
+    def cancel_calls(self):
+        """End every call that runs with CANCELLED."""
+        for stream in self.connection.streams():
+            call = (<Stream> stream).sink
+            if isinstance(call, ServerContext):
+                (<ServerContext> call).answer(1, "the server shuts down", None, None)
+                (<ServerContext> call).gone = True
+                call._stop()
+        self.changed()
+
+    # ------------------------------------------------------------------ streams become calls
+
+    cdef Sink accept(self, Stream stream):
+        cdef ServerContext call
+        cdef Handler handler
+        cdef tuple coders
+        if not stream.head_received or stream.link == NULL:
+            return IGNORE
+        if self.running >= self.max_running:
+            # libnghttp2 counts open streams; a handler that outlives its stream counts here.
+            stream.reset(REFUSED_STREAM)
+            return IGNORE
+        call = ServerContext.__new__(ServerContext)
+        call.stream = stream
+        call.wire = self.wire
+        call.host = self
+        call.io = self
+        call.loop = self.loop
+        if not call.wire.read_head(call):
+            stream.discard_input()
+            return IGNORE
+        handler = self.find_handler(stream)
+        if handler is None:
+            path = stream.head.get(b":path") or b""
+            call.wire.write_status(
+                call, 12,
+                f"there is no method {path[:256].decode('ascii', 'backslashreplace')!r} here",
+                None, None)
+            stream.discard_input()
+            return IGNORE
+        call.handler = handler
+        if call.subtype is None:
+            call.decode = handler.decode
+            call.encode = handler.encode
+        else:
+            coders = handler.coders(call.subtype)
+            if coders is None:
+                call.wire.write_status(
+                    call, 12, f"there is no codec for application/grpc+{call.subtype}", None, None)
+                stream.discard_input()
+                return IGNORE
+            call.decode, call.encode = coders
+        if call.timeout == 0:
+            call.wire.write_status(call, 4, "the deadline of the call passed", None, None)
+            stream.discard_input()
+            return IGNORE
+        call.max_receive_bytes = stream.max_receive_bytes
+        call.context = PyContext_Copy(self.context)
+        self.running += 1
+        if call.timeout >= 0:
+            call.expiry = monotonic() + call.timeout
+            self.connection.arm(stream, call.expiry)
+        if self.compression is not None:
+            call.own_compression = negotiate(call, self.compression)
+        return call
+
+    cdef Handler find_handler(self, Stream stream):
+        """The handler for the path of a request, or None."""
+        cdef HeaderBlock head = stream.head
+        cdef Py_ssize_t index = head.find(b":path", 5)
+        if index < 0:
+            return None
+        found = self.paths.get(head, index)
+        if found is None:
+            found = self.handlers.get(head.value_at(index))
+            if found is not None:
+                self.paths.put(head, index, found)
+        return found
+
+    # ------------------------------------------------------------------ handlers
+
+    cdef int start(self, ServerContext call) except -1:
+        self.waiting.append(call)
+        # Where tasks start eagerly, `received` starts the worker after all that came together.
+        if not self.worker_scheduled and not (EAGER and self.held):
+            self.spawn()
+        return 0
+
+    cdef int spawn(self) except -1:
+        cdef Worker worker = Worker.__new__(Worker)
+        worker.driver = self
+        self.worker_scheduled = True
+        if EAGER:
+            # Not at once: workers that each start the next would nest as deep as calls wait.
+            self.loop.call_soon(self.run_worker, worker)
+        else:
+            worker.task = asyncio.Task(worker, loop=self.loop)
+        return 0
+
+    def run_worker(self, Worker worker):
+        """Start a worker's task at once."""
+        worker.task = asyncio.Task(worker, loop=self.loop, eager_start=True)
+
+    cdef int cancel(self, ServerContext call) except -1:
+        cdef Worker worker = call.worker
+        if worker is not None and worker.task is not None:
+            worker.task.cancel()
+        return 0
+
+
+cdef class Worker:
+    """The coroutine of a task that runs handlers."""
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return self.advance(None)
+
+    def send(self, value):
+        """The coroutine protocol: go on."""
+        return self.advance(None)
+
+    def throw(self, kind, value=None, traceback=None):
+        """The coroutine protocol: the handler that waits is cancelled, or what it awaits failed."""
+        if value is None:
+            value = kind() if isinstance(kind, type) else kind
+        return self.advance(value)
+
+    def close(self):
+        """The coroutine protocol: the loop is gone; so is the handler that waits."""
+        if self.current is not None:
+            coroutine, self.current.coroutine = self.current.coroutine, None
+            if coroutine is not None:
+                coroutine.close()
+            self.current = None
+
+    cdef object advance(self, object error):
+        cdef ServerDriver driver = self.driver
+        cdef ServerContext call = self.current
+        cdef PyObject *result
+        cdef PySendResult outcome
+        driver.held += 1
+        try:
+            while True:
+                if call is None:
+                    if self.parked or not driver.waiting:
+                        break
+                    call = driver.waiting.popleft()
+                    if call.state != 1:
+                        call = None
+                        continue
+                    self.current = call
+                result = NULL
+                try:
+                    outcome = resume(call, error, &result)
+                except BaseException as failure:
+                    error = None
+                    call.fail(failure)
+                else:
+                    error = None
+                    value = <object> result
+                    drop(result)
+                    if outcome == PYGEN_NEXT:
+                        if not self.parked:
+                            self.park(call)
+                        return value
+                    call.complete(value)
+                self.current = call = None
+                if driver.waiting and not self.parked and self.asked_to_stop():
+                    # The handler cancelled its own task, and returned before that took effect: it
+                    # would hit the next one.
+                    self.parked = True
+                    driver.spawn()
+        finally:
+            driver.held -= 1
+            if not driver.held:
+                driver.flush()
+        if not self.parked:
+            driver.worker_scheduled = False
+        raise StopIteration
+
+    def asked_to_stop(self):
+        """Whether this worker's task was cancelled from within."""
+        if self.task is None:
+            self.task = asyncio.current_task(self.driver.loop)
+        return self.task.cancelling() > 0
+
+    def park(self, ServerContext call):
+        """This handler waits: the worker is its own from now on."""
+        self.parked = True
+        call.worker = self
+        if self.task is None:
+            self.task = asyncio.current_task(self.driver.loop)
+        self.driver.worker_scheduled = False
+        if self.driver.waiting:
+            self.driver.spawn()
+
+
+cdef extern from *:
+    """
+    static void gyr_drop(PyObject *object) { Py_XDECREF(object); }
+    """
+    void drop "gyr_drop" (PyObject *object)
+
+
+cdef PySendResult resume(ServerContext call, object error, PyObject **result) except? PYGEN_ERROR:
+    """Run the handler until it waits or returns, in the call's own context."""
+    cdef object context = call.context
+    if call.handler.threaded:
+        # The handler has that context in its thread, and only one thread may.
+        return resume_here(call, error, result)
+    PyContext_Enter(context)
+    try:
+        return resume_here(call, error, result)
+    finally:
+        PyContext_Exit(context)
+
+
+cdef PySendResult resume_here(ServerContext call, object error,
+                              PyObject **result) except? PYGEN_ERROR:
+    if call.coroutine is None:
+        call.begin()
+        if not hasattr(call.coroutine, "send"):
+            call.coroutine = iterate(call.coroutine)
+    if error is None:
+        return PyIter_Send(call.coroutine, None, result)
+    try:
+        value = call.coroutine.throw(error)
+    except StopIteration as stop:
+        hand_over(stop.value, result)
+        return PYGEN_RETURN
+    hand_over(value, result)
+    return PYGEN_NEXT
+
+
+cdef void hand_over(object value, PyObject **result) noexcept:
+    keep(value)
+    result[0] = <PyObject *> value
+
+
+cdef extern from *:
+    """
+    static void gyr_keep(PyObject *object) { Py_INCREF(object); }
+    """
+    void keep "gyr_keep" (object value)
+
+
+cdef object iterate(awaitable):
+    """An awaitable that is no coroutine, as something that can be sent to."""
+    async def wait():
+        return await awaitable
+    return wait()
+
+
+collections.abc.Coroutine.register(Worker)
+
+
+class ServerProtocol(ServerDriver, asyncio.BufferedProtocol):
+    """A ServerDriver as asyncio wants protocols to be."""
+
+    __slots__ = ()

@@ -1,0 +1,74 @@
+"""Which handler answers which path."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+from ..rpc.method import Method, Service, ServiceDefinition
+from .call import Handler
+
+
+def collect_handlers(services: Iterable[Service]) -> dict[bytes, Handler]:
+    """The handlers of services, by the path as it stands on the wire.
+
+    Methods that a service does not override are left out: they answer UNIMPLEMENTED. Raises
+    TypeError for what is no service, ValueError for a service or method that stands there twice.
+    """
+    if isinstance(services, Service) or not isinstance(services, Iterable):
+        raise TypeError(f"a server takes a list of services: pass [{services!r}]")
+    handlers: dict[bytes, Handler] = {}
+    seen: dict[str, Service] = {}
+    for service in services:
+        for owner, definition in service_definitions(service):
+            if definition.name in seen:
+                raise ValueError(
+                    f"service {definition.name!r} is served twice, by {seen[definition.name]!r} "
+                    f"and by {service!r}; pass one of them"
+                )
+            seen[definition.name] = service
+            for method in definition.methods:
+                if getattr(type(service), method.attribute, None) is owner.__dict__.get(
+                    method.attribute
+                ) and method.attribute not in getattr(service, "__dict__", {}):
+                    continue
+                handlers[method.path.encode("ascii")] = make_handler(service, method)
+    return handlers
+
+
+def service_definitions(service: Any) -> list[tuple[type, ServiceDefinition]]:
+    """The classes of a service that define one, each with its definition."""
+    found = [
+        (owner, owner.__dict__["__gyr_service__"])
+        for owner in type(service).__mro__
+        if "__gyr_service__" in owner.__dict__
+    ]
+    if not found:
+        hint = " (pass an instance, not the class)" if isinstance(service, type) else ""
+        raise TypeError(
+            f"{service!r} is no service{hint}: a service is an instance of a class that derives "
+            "from a generated ...Service class"
+        )
+    return found
+
+
+def make_handler(service: Service, method: Method[Any, Any]) -> Handler:
+    """The handler for one method of a service."""
+    function = getattr(service, method.attribute)
+    if not callable(function):
+        raise TypeError(f"{service!r}.{method.attribute} is {function!r}; a handler is a function")
+    return Handler(method, function, threaded=not is_async(function))
+
+
+def is_async(function: Any) -> bool:
+    """Whether a handler runs on the loop: `async def`, with or without `yield`."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    function = inspect.unwrap(function)
+    candidates = (function, getattr(function, "__call__", None))  # noqa: B004 (an object's own)
+    return any(
+        inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate)
+        for candidate in candidates
+    )

@@ -1,0 +1,271 @@
+"""The asyncio driver: joins one core connection to one transport of an event loop.
+
+It feeds what arrives to the core, hands the streams' events to their calls, and writes what a turn
+of the loop produced in one piece. Everything happens in the loop's own thread.
+"""
+import asyncio
+import logging
+import threading
+
+from cpython.bytearray cimport PyByteArray_AS_STRING
+from libc.stdint cimport uint8_t
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+
+from .._core.connection cimport Connection
+from .._core.stream cimport Sink, Stream
+
+from .addresses import describe_address
+
+log = logging.getLogger("gyrfalcon.transport")
+
+# One read takes this much at most; a busy loop reads many small requests with one system call.
+cdef Py_ssize_t READ_SIZE = 256 * 1024
+# One write hands this much to the transport before it looks whether the transport wants more.
+cdef size_t WRITE_SIZE = 256 * 1024
+# uvloop's timers count in milliseconds and may fire that much early.
+cdef double TIMER_GRAIN = 0.001
+cdef int INTERNAL_ERROR = 2
+
+cdef object current_task = asyncio.current_task
+
+_buffers = threading.local()
+
+
+cdef double monotonic() noexcept:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <double> now.tv_sec + <double> now.tv_nsec * 1e-9
+
+
+cdef object read_buffer():
+    """The buffer that all connections of this thread's loop read into:
+    none keeps anything in it."""
+    try:
+        return _buffers.buffer
+    except AttributeError:
+        _buffers.buffer = bytearray(READ_SIZE)
+        return _buffers.buffer
+
+
+cdef class Driver:
+    """One connection on one loop. Subclasses say what becomes of new streams and of its end."""
+
+    def __init__(self, Connection connection not None, loop):
+        self.connection = connection
+        self.loop = loop
+        self.flush_callback = self.flush_now
+        self.peer_name = "unknown"
+
+    # ------------------------------------------------------------------ for subclasses
+
+    cdef Sink accept(self, Stream stream):
+        """Who hears of a stream that the peer opened."""
+        return None
+
+    cdef int made(self) except -1:
+        """The transport is there."""
+        return 0
+
+    cdef int received(self) except -1:
+        """Bytes came and were dispatched."""
+        return 0
+
+    cdef int ended(self, object error) except -1:
+        """The connection is gone."""
+        return 0
+
+    # ------------------------------------------------------------------ asyncio's protocol
+
+    def connection_made(self, transport):
+        """asyncio: the transport is there."""
+        self.transport = transport
+        self.peer_name = describe_address(transport.get_extra_info("peername"))
+        self.buffer = read_buffer()
+        self.buffer_data = <uint8_t *> PyByteArray_AS_STRING(self.buffer)
+        self.made()
+        self.flush()
+
+    def get_buffer(self, sizehint):
+        """asyncio: where to read to."""
+        return self.buffer
+
+    def buffer_updated(self, Py_ssize_t nbytes):
+        """asyncio: so many bytes came."""
+        if self.lost:
+            return
+        self.held += 1
+        self.runs_tasks = True
+        self.task_checked = False
+        try:
+            self.connection.receive_bytes(self.buffer_data, <size_t> nbytes)
+            self.dispatch()
+            self.received()
+        finally:
+            self.runs_tasks = False
+            self.held -= 1
+        self.flush()
+        if self.connection.closing:
+            self.finish()
+
+    def eof_received(self):
+        """asyncio: the peer will send nothing more;
+        a half-closed HTTP/2 connection is of no use."""
+        return False
+
+    def connection_lost(self, exc):
+        """asyncio: the transport is gone."""
+        if self.lost:
+            return
+        self.lost = True
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        self.connection.close()
+        self.dispatch()
+        self.ended(exc)
+        self.flush_callback = None
+
+    def pause_writing(self):
+        """asyncio: the peer takes no more for now."""
+        self.paused = True
+
+    def resume_writing(self):
+        """asyncio: it does again."""
+        self.paused = False
+        self.flush()
+
+    # ------------------------------------------------------------------ events and output
+
+    cdef int dispatch(self) except -1:
+        cdef Stream stream
+        cdef Sink sink
+        cdef list ready
+        cdef int events
+        while True:
+            ready = self.connection.take_ready_streams()
+            if not ready:
+                break
+            for stream in ready:
+                events = stream.events
+                stream.events = 0
+                try:
+                    # Held: what happens in there may drop the last other reference.
+                    sink = stream.sink
+                    if sink is None:
+                        sink = stream.sink = self.accept(stream)
+                        if sink is None:
+                            continue
+                    sink.progress(stream, events)
+                except Exception:
+                    self.fail_stream(stream)
+        self.update_timer()
+        return 0
+
+    cdef bint may_run_tasks(self) except -1:
+        """Whether a task may run inside this callback of the loop's
+        (asyncio runs one at a time)."""
+        if self.runs_tasks and not self.task_checked:
+            self.task_checked = True
+            # A transport could in principle be fed by a task.
+            self.runs_tasks = current_task(self.loop) is None
+        return self.runs_tasks
+
+    cdef int fail_stream(self, Stream stream) except -1:
+        log.exception("stream %d of %r: internal error; the stream is reset", stream.id, self)
+        stream.reset(INTERNAL_ERROR)
+        return 0
+
+    cdef int changed(self) except -1:
+        """Something waits to be sent: write it at the end of this turn of the loop."""
+        if not (self.held or self.flush_scheduled or self.lost):
+            self.flush_scheduled = True
+            self.loop.call_soon(self.flush_callback)
+        return 0
+
+    def flush_now(self):
+        """Write what waits (scheduled by `changed`)."""
+        self.flush_scheduled = False
+        self.flush()
+        if not self.lost and self.connection.closing:
+            self.finish()
+
+    cdef int flush(self) except -1:
+        cdef bytes output
+        if self.transport is None or self.lost:
+            return 0
+        while self.connection.link.dirty and not self.paused:
+            output = self.connection.take_output_bytes(WRITE_SIZE)
+            if not output:
+                break
+            self.transport.write(output)
+        if self.connection.ready:
+            # Streams fell under their low mark, or ended with what was written.
+            self.held += 1
+            try:
+                self.dispatch()
+            finally:
+                self.held -= 1
+            if self.connection.link.dirty:
+                self.changed()
+        elif self.connection.heap_length:
+            self.update_timer()
+        if self.connection.draining and self.connection.closing:
+            self.finish()
+        return 0
+
+    def finish(self):
+        """HTTP/2 is done with this connection: close the transport after what was written."""
+        if self.connection.failure is not None:
+            log.info("%r: closed: %s", self, self.connection.failure)
+        if self.transport is not None:
+            self.transport.close()
+
+    def abort(self):
+        """Drop the connection; its streams end as lost."""
+        if self.transport is not None and not self.lost:
+            self.transport.abort()
+
+    # ------------------------------------------------------------------ deadlines
+
+    cdef int set_deadline(self, Stream stream, double deadline) except -1:
+        self.connection.arm(stream, deadline)
+        if not self.held:
+            self.update_timer()
+        return 0
+
+    cdef int update_timer(self) except -1:
+        cdef double first
+        if self.connection.heap_length == 0 or self.lost:
+            return 0
+        first = (<Stream> self.connection.heap[0]).deadline
+        if self.timer is not None:
+            if self.timer_at <= first:
+                return 0
+            self.timer.cancel()
+        self.timer_at = first
+        self.timer = self.loop.call_later(
+            max(first - monotonic(), TIMER_GRAIN), self.on_timer)
+        return 0
+
+    def on_timer(self):
+        """The first deadline is due."""
+        self.timer = None
+        if self.lost:
+            return
+        self.connection.on_timeout(monotonic())
+        self.held += 1
+        try:
+            self.dispatch()
+        finally:
+            self.held -= 1
+        self.flush()
+        self.update_timer()
+
+    @property
+    def peer(self):
+        """The other end: "ipv4:127.0.0.1:50051", "ipv6:[::1]:50051", "unix:PATH"; "unknown" before
+        there is a connection."""
+        return self.peer_name
+
+    def __repr__(self):
+        return f"<{type(self).__name__} peer={self.peer_name}>"

@@ -1,0 +1,37 @@
+from ..wire.exchange cimport Exchange
+from .driver cimport Driver
+
+
+cdef class Waiting(Exchange):
+    cdef object loop
+    cdef Driver io                  # the connection's driver, None before there is one
+    cdef list operations
+
+    cdef int poll(self, Operation operation) except -1
+    cdef object finish(self, Operation operation)
+    cdef int abandon(self, Operation operation) except -1
+    cdef int wake(self) except -1
+    cdef Operation operation(self, int kind, object payload)
+
+
+cdef class Operation:
+    cdef Waiting call
+    cdef readonly int kind
+    cdef object payload
+    cdef bint over
+    cdef Parking parking            # while a task waits for it
+
+    cdef object step(self)
+    cdef int leave(self) except -1
+
+
+cdef class Parking:
+    cdef Operation operation
+    cdef public bint _asyncio_future_blocking
+    cdef bint ended
+    cdef bint stopped               # cancelled
+    cdef object stop_message
+    cdef object callback
+    cdef object context
+
+    cdef int fire(self) except -1

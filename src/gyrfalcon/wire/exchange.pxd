@@ -1,0 +1,25 @@
+from .._core.connection cimport Connection
+from .._core.fields cimport HeaderBlock
+from .._core.stream cimport Sink, Stream
+
+
+cdef class Exchange(Sink):
+    cdef Stream stream
+    cdef ServerWire wire
+    cdef double timeout             # seconds, below zero: none
+    cdef object peer_compression    # of the messages that come; None: identity
+    cdef object own_compression     # of the messages that go; None: identity
+    cdef object accepted            # what the peer said it accepts, bytes
+    cdef str subtype                # content-subtype ("" means the default)
+    cdef bint head_written
+    cdef bint status_written
+
+cdef class ServerWire:
+    cdef int read_head(self, Exchange exchange) except -1
+    cdef object read_message(self, Exchange exchange, object data, size_t limit)
+    cdef int write_head(self, Exchange exchange, object metadata) except -1
+    cdef int write_message(self, Exchange exchange, bytes data) except -1
+    cdef int write_reply(self, Exchange exchange, bytes data, object metadata) except -1
+    cdef int write_status(self, Exchange exchange, int code, str message, object metadata,
+                          bytes details) except -1
+    cdef object read_metadata(self, HeaderBlock block)

@@ -1,0 +1,91 @@
+"""The service of these tests: one method of each pattern, and each test brings its own handlers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, ClassVar
+
+from google.protobuf.wrappers_pb2 import BytesValue
+
+import gyrfalcon as gyr
+
+# A test that waits this long for anything has failed; nothing here takes a tenth of it.
+SAFETY_NET_S = 30.0
+
+SERVICE = "tests.Calls"
+
+
+def make_method(name: str, attribute: str, pattern: gyr.Pattern) -> gyr.Method[Any, Any]:
+    return gyr.Method(SERVICE, name, attribute, pattern, BytesValue, BytesValue)
+
+
+UNARY = make_method("Unary", "unary", gyr.Pattern.UNARY_UNARY)
+SERVER_STREAM = make_method("ServerStream", "server_stream", gyr.Pattern.UNARY_STREAM)
+CLIENT_STREAM = make_method("ClientStream", "client_stream", gyr.Pattern.STREAM_UNARY)
+BIDI = make_method("Bidi", "bidi", gyr.Pattern.STREAM_STREAM)
+METHODS = (UNARY, SERVER_STREAM, CLIENT_STREAM, BIDI)
+
+
+class Calls(gyr.Service):
+    """Handlers as keyword arguments, named as the methods; those left out are not implemented."""
+
+    __gyr_service__: ClassVar[gyr.ServiceDefinition] = gyr.ServiceDefinition(SERVICE, METHODS)
+
+    def __init__(self, **handlers: Any) -> None:
+        self.__dict__.update(handlers)
+
+
+class Stub:
+    """The four methods on a channel; `server` is the one that `serving` started."""
+
+    server: gyr.Server
+    target: str
+
+    def __init__(self, channel: gyr.Channel) -> None:
+        self.channel = channel
+        self.unary = gyr.UnaryUnary[BytesValue, BytesValue](channel, UNARY)
+        self.server_stream = gyr.UnaryStream[BytesValue, BytesValue](channel, SERVER_STREAM)
+        self.client_stream = gyr.StreamUnary[BytesValue, BytesValue](channel, CLIENT_STREAM)
+        self.bidi = gyr.StreamStream[BytesValue, BytesValue](channel, BIDI)
+
+
+@asynccontextmanager
+async def serving(
+    server_options: Mapping[str, Any] | None = None,
+    channel_options: Mapping[str, Any] | None = None,
+    **handlers: Any,
+) -> AsyncIterator[Stub]:
+    """A stub of a channel to a server with these handlers."""
+    async with (
+        asyncio.timeout(SAFETY_NET_S),
+        gyr.Server([Calls(**handlers)], **server_options or {}) as server,
+    ):
+        port = await server.listen("127.0.0.1:0")
+        target = f"127.0.0.1:{port}"
+        async with gyr.Channel(target, **channel_options or {}) as channel:
+            stub = Stub(channel)
+            stub.server = server
+            stub.target = target
+            yield stub
+
+
+def message(data: bytes = b"") -> BytesValue:
+    return BytesValue(value=data)
+
+
+async def collect_failing(messages: AsyncIterable[BytesValue]) -> tuple[list[bytes], gyr.RpcError]:
+    """What the messages of a stream hold, and the error at its end."""
+    found = []
+    try:
+        async for one in messages:
+            found.append(one.value)
+    except gyr.RpcError as error:
+        return found, error
+    raise AssertionError(f"the stream ended without an error, after {found!r}")
+
+
+async def collect(messages: AsyncIterable[BytesValue]) -> list[bytes]:
+    """What the messages of a stream hold."""
+    return [one.value async for one in messages]
