@@ -7,6 +7,17 @@ from ..transport.waiting cimport Operation, Waiting
 from ..wire.grpc cimport Outcome, RequestTemplate
 
 
+cdef enum Step:
+    RESULT = 1          # the one reply
+    RECEIVE = 2         # the next reply, None after the last
+    ITERATE = 3         # the next reply, StopAsyncIteration after the last
+    SEND = 4            # room for one more request
+    DONE_SENDING = 5    # the half-close
+    INITIAL = 6         # the initial metadata
+    STATUS = 7          # the end
+    START = 8           # the way to a connection
+
+
 cdef class ClientDriver(Driver):
     cdef object owner               # the subchannel
     cdef bint announced
@@ -68,6 +79,7 @@ cdef class Call(Waiting):
     cdef object error(self)
     cdef object read_initial(self)
     cdef object read_trailing(self)
+    cdef object read_status(self)
     cdef object next_reply(self)
     cdef object only_reply(self)
     cdef int check_cardinality(self) except -1

@@ -23,6 +23,7 @@ from .._core.stream cimport (
     Sink,
     Stream,
 )
+from ..transport.blocking cimport SharedLoop
 from ..transport.driver cimport Driver, monotonic
 from ..transport.waiting cimport Operation, Waiting
 from ..wire.grpc cimport (
@@ -60,16 +61,6 @@ cdef enum Code:
     UNIMPLEMENTED = 12
     INTERNAL = 13
     UNAVAILABLE = 14
-
-cdef enum Step:
-    RESULT = 1          # the one reply
-    RECEIVE = 2         # the next reply, None after the last
-    ITERATE = 3         # the next reply, StopAsyncIteration after the last
-    SEND = 4            # room for one more request
-    DONE_SENDING = 5    # the half-close
-    INITIAL = 6         # the initial metadata
-    STATUS = 7          # the end
-
 
 cdef class ClientDriver(Driver):
     """The client's side of one connection. `owner` is told of its beginning and end."""
@@ -158,7 +149,8 @@ cdef class CallPlace:
             raise RuntimeError(
                 f"{self!r} belongs to another event loop; make a channel for each loop")
         self.loop = loop
-        self.thread = PyThread_get_thread_ident()
+        # A shared loop has no thread of its own.
+        self.thread = 0 if isinstance(loop, SharedLoop) else PyThread_get_thread_ident()
         return 0
 
     def bind_loop(self):
@@ -268,7 +260,7 @@ cdef class Call(Waiting):
         """The Status of the call, when it is over. Never raises an RpcError."""
         if self.outcome is None:
             await self.step_of(STATUS)
-        return make_status(self.outcome)
+        return self.read_status()
 
     async def __aenter__(self):
         return self
@@ -536,6 +528,10 @@ cdef class Call(Waiting):
                 self.trailing = decode_metadata(self.stream.head, True)
         return self.trailing
 
+    cdef object read_status(self):
+        """The Status of a call that is over."""
+        return make_status(self.outcome)
+
     # ------------------------------------------------------------------ steps that are waited for
 
     cdef Operation step_of(self, int kind):
@@ -557,6 +553,8 @@ cdef class Call(Waiting):
             return True
         if kind == INITIAL:
             return self.stream is not None and self.stream.head_received
+        if kind == START:
+            return self.stream is not None
         return False
 
     cdef object finish(self, Operation operation):
@@ -584,6 +582,8 @@ cdef class Call(Waiting):
             if self.stream is None or not self.stream.head_received:
                 raise self.error()
             return self.read_initial()
+        if kind == START and self.stream is None and self.outcome.code != OK:
+            raise self.error()
         return None
 
     cdef int abandon(self, Operation operation) except -1:

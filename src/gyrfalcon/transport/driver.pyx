@@ -37,9 +37,12 @@ cdef double monotonic() noexcept:
     return <double> now.tv_sec + <double> now.tv_nsec * 1e-9
 
 
-cdef object read_buffer():
-    """The buffer that all connections of this thread's loop read into:
-    none keeps anything in it."""
+cdef object read_buffer(loop):
+    """The buffer that all connections of a loop read into: none keeps anything in it. A loop that
+    threads share has one of its own, the others run in one thread each."""
+    own = getattr(loop, "read_buffer", None)
+    if own is not None:
+        return own
     try:
         return _buffers.buffer
     except AttributeError:
@@ -80,7 +83,7 @@ cdef class Driver:
         """asyncio: the transport is there."""
         self.transport = transport
         self.peer_name = describe_address(transport.get_extra_info("peername"))
-        self.buffer = read_buffer()
+        self.buffer = read_buffer(self.loop)
         self.buffer_data = <uint8_t *> PyByteArray_AS_STRING(self.buffer)
         self.made()
         self.flush()
