@@ -11,15 +11,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-FOLDERS = ("examples/greeter/proto", "examples/route_guide/proto", "retail/proto")
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = [
+    ROOT / name for name in ("examples/greeter/proto", "examples/route_guide/proto", "retail/proto")
+]
 
 
 def main() -> None:
     gyr = [sys.executable, "-m", "gyrfalcon.cli", "generate"]
     commands = [
-        [*gyr, "-I", folder, "--out", folder, *sorted(map(str, Path(ROOT, folder).glob("*.proto")))]
-        for folder in FOLDERS
+        [*gyr, "-I", folder, "--out", folder, *sorted(folder.glob("*.proto"))] for folder in FOLDERS
     ]
     commands.append([sys.executable, "-m", "benchmarks.generate"])
     for command in commands:

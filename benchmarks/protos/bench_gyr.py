@@ -11,6 +11,7 @@ import gyrfalcon as gyr
 from . import bench_pb2
 
 __all__ = [
+    "BenchBlockingStub",
     "BenchService",
     "BenchStub",
 ]
@@ -96,4 +97,18 @@ class BenchStub:
         self.upload = gyr.StreamUnary(channel, _UPLOAD)
         """Counts the chunks and their data."""
         self.chat = gyr.StreamStream(channel, _CHAT)
+        """Sends every chunk back."""
+
+
+class BenchBlockingStub:
+    """Calls ``gyrfalcon.bench.Bench`` from threads."""
+
+    def __init__(self, channel: gyr.blocking.Channel) -> None:
+        self.buy = gyr.blocking.UnaryUnary(channel, _BUY)
+        """Multiplies quantity and price."""
+        self.download = gyr.blocking.UnaryStream(channel, _DOWNLOAD)
+        """Sends the chunks that are wished for."""
+        self.upload = gyr.blocking.StreamUnary(channel, _UPLOAD)
+        """Counts the chunks and their data."""
+        self.chat = gyr.blocking.StreamStream(channel, _CHAT)
         """Sends every chunk back."""

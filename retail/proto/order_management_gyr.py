@@ -12,6 +12,7 @@ from google.protobuf import wrappers_pb2
 from . import order_management_pb2
 
 __all__ = [
+    "OrderManagementBlockingStub",
     "OrderManagementService",
     "OrderManagementStub",
 ]
@@ -122,6 +123,27 @@ class OrderManagementStub:
         self.update_orders = gyr.StreamUnary(channel, _UPDATE_ORDERS)
         """Client streaming: replaces or creates every order sent, all or none."""
         self.process_orders = gyr.StreamStream(channel, _PROCESS_ORDERS)
+        """Bidirectional: ids of orders go up, shipments come down. Each full batch is
+        grouped by destination; what is left goes out when the caller is done.
+        """
+
+
+class OrderManagementBlockingStub:
+    """Calls ``ecommerce.OrderManagement`` from threads.
+
+    The orders of the shop.
+    """
+
+    def __init__(self, channel: gyr.blocking.Channel) -> None:
+        self.add_order = gyr.blocking.UnaryUnary(channel, _ADD_ORDER)
+        """Unary: adds a new order. ALREADY_EXISTS when there is one with its id."""
+        self.get_order = gyr.blocking.UnaryUnary(channel, _GET_ORDER)
+        """Unary: the order with this id. NOT_FOUND when there is none."""
+        self.search_orders = gyr.blocking.UnaryStream(channel, _SEARCH_ORDERS)
+        """Server streaming: every order with an item that contains this text."""
+        self.update_orders = gyr.blocking.StreamUnary(channel, _UPDATE_ORDERS)
+        """Client streaming: replaces or creates every order sent, all or none."""
+        self.process_orders = gyr.blocking.StreamStream(channel, _PROCESS_ORDERS)
         """Bidirectional: ids of orders go up, shipments come down. Each full batch is
         grouped by destination; what is left goes out when the caller is done.
         """

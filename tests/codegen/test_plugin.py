@@ -10,7 +10,6 @@ import pytest
 from google.protobuf.compiler.plugin_pb2 import CodeGeneratorRequest, CodeGeneratorResponse
 from google.protobuf.descriptor_pb2 import Edition, FileDescriptorProto
 
-from gyrfalcon.codegen import render
 from gyrfalcon.codegen.plugin import answer
 from tests.codegen.regenerate import PLUGIN, run_protoc
 
@@ -102,8 +101,7 @@ def test_unknown_option_is_refused(parameter: str) -> None:
     assert (response.error, list(response.file)) == (expected, [])
 
 
-def test_blocking_stubs_are_one_switch_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(render, "BLOCKING", True)
+def test_a_service_has_a_blocking_stub() -> None:
     text = _answer(_file("demo.proto", Demo=["Get"])).file[0].content
     assert text[text.index("class DemoBlockingStub") :] == (
         "class DemoBlockingStub:\n"

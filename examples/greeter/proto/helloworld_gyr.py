@@ -11,6 +11,7 @@ import gyrfalcon as gyr
 from . import helloworld_pb2
 
 __all__ = [
+    "GreeterBlockingStub",
     "GreeterService",
     "GreeterStub",
 ]
@@ -48,4 +49,15 @@ class GreeterStub:
 
     def __init__(self, channel: gyr.Channel) -> None:
         self.say_hello = gyr.UnaryUnary(channel, _SAY_HELLO)
+        """Answers "Hello " followed by the name."""
+
+
+class GreeterBlockingStub:
+    """Calls ``helloworld.Greeter`` from threads.
+
+    Greets whoever asks.
+    """
+
+    def __init__(self, channel: gyr.blocking.Channel) -> None:
+        self.say_hello = gyr.blocking.UnaryUnary(channel, _SAY_HELLO)
         """Answers "Hello " followed by the name."""

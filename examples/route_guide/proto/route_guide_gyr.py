@@ -11,6 +11,7 @@ import gyrfalcon as gyr
 from . import route_guide_pb2
 
 __all__ = [
+    "RouteGuideBlockingStub",
     "RouteGuideService",
     "RouteGuideStub",
 ]
@@ -109,6 +110,29 @@ class RouteGuideStub:
         self.record_route = gyr.StreamUnary(channel, _RECORD_ROUTE)
         """Client streaming: the points of a journey go up, one summary comes down."""
         self.route_chat = gyr.StreamStream(channel, _ROUTE_CHAT)
+        """Bidirectional: notes are pinned to points, and all callers share them.
+        A note is answered with the notes that were pinned to its point before it.
+        """
+
+
+class RouteGuideBlockingStub:
+    """Calls ``routeguide.RouteGuide`` from threads.
+
+    A map of places, and one method of each call pattern that uses it.
+    """
+
+    def __init__(self, channel: gyr.blocking.Channel) -> None:
+        self.get_feature = gyr.blocking.UnaryUnary(channel, _GET_FEATURE)
+        """Unary: the place at exactly this point. Where there is none, the answer
+        has an empty name and the point that was asked for.
+        """
+        self.list_features = gyr.blocking.UnaryStream(channel, _LIST_FEATURES)
+        """Server streaming: every place inside the rectangle, its border included,
+        in the order of the map's file.
+        """
+        self.record_route = gyr.blocking.StreamUnary(channel, _RECORD_ROUTE)
+        """Client streaming: the points of a journey go up, one summary comes down."""
+        self.route_chat = gyr.blocking.StreamStream(channel, _ROUTE_CHAT)
         """Bidirectional: notes are pinned to points, and all callers share them.
         A note is answered with the notes that were pinned to its point before it.
         """

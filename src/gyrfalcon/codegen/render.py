@@ -11,9 +11,6 @@ _INDENT = "    "
 _BODY = _INDENT * 2
 _LINE_LENGTH = 100
 
-# The blocking stubs stand on `gyrfalcon.blocking`; generated modules have them once it is there.
-BLOCKING = False
-
 
 @dataclass(frozen=True)
 class _Face:
@@ -25,8 +22,10 @@ class _Face:
     summary: str
 
 
-_ASYNC = _Face("Stub", "", "Calls ``{}`` from asyncio.")
-_BLOCKING = _Face("BlockingStub", ".blocking", "Calls ``{}`` from threads.")
+_FACES = (
+    _Face("Stub", "", "Calls ``{}`` from asyncio."),
+    _Face("BlockingStub", ".blocking", "Calls ``{}`` from threads."),
+)
 
 
 @dataclass(frozen=True)
@@ -50,14 +49,13 @@ _PATTERNS = {
 
 def render(module: Module) -> str:
     """The source text of ``module``."""
-    faces = (_ASYNC, _BLOCKING) if BLOCKING else (_ASYNC,)
-    lines = [*_header(module), *_exports(module, faces)]
+    lines = [*_header(module), *_exports(module)]
     for service in module.services:
         for i, method in enumerate(service.methods):
             after_class = i == 0 and service is not module.services[0]
             lines += [*_blank(2 if after_class else 1), *_constant(module, service, method)]
         lines += [*_blank(2), *_service(module, service)]
-        for face in faces:
+        for face in _FACES:
             lines += [*_blank(2), *_stub(module, service, face)]
     return "\n".join([*lines, ""])
 
@@ -109,8 +107,8 @@ def _standard_imports(module: Module) -> list[str]:
     return lines
 
 
-def _exports(module: Module, faces: tuple[_Face, ...]) -> list[str]:
-    suffixes = ("Service", *(face.suffix for face in faces))
+def _exports(module: Module) -> list[str]:
+    suffixes = ("Service", *(face.suffix for face in _FACES))
     names = sorted(service.name + suffix for service in module.services for suffix in suffixes)
     return ["__all__ = [", *(f'{_INDENT}"{name}",' for name in names), "]"]
 

@@ -620,18 +620,20 @@ cdef class SharedLoop:
         self.enter()
         try:
             self.noted = False
-            self.poked = False
-            if self.closed or self.leader != 0:
-                self.kept = self.polling = False
-                return None
-            if not self.pollees and not self.timers and not self.unattended:
-                self.kept = self.polling = False
-                return None
-            if not self.kept and now < self.left_at + patience:
+            if self.kept:
+                # It is the janitor who polled, and it is here.
+                self.poked = self.polling = False
+            idle = not self.pollees and not self.timers and not self.unattended
+            if self.leader != 0 or self.closed or idle:
+                self.kept = False
+            elif self.unattended or now >= self.left_at + patience:
+                self.kept = True
+            if not self.kept:
+                if self.closed or idle or now >= self.left_at + patience:
+                    # What has a leader for so long tells when it is left.
+                    return None
                 self.noted = True
                 return (), self.left_at + patience
-            self.kept = True
-            self.polling = False
             due = self.run_timers()
             self.run_turns()
             if self.doomed:
