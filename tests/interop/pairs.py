@@ -20,6 +20,7 @@ from tests.interop.clients import (
     blocking_client,
     gyrfalcon_client,
 )
+from tests.interop.own_threads import threaded_client
 from tests.interop.servers import (
     Context,
     Handler,
@@ -64,8 +65,14 @@ class Pairing:
 FROM_AIO = Pairing(aio_client, gyrfalcon_server)
 FROM_BLOCKING = Pairing(blocking_client, gyrfalcon_server)
 TO_AIO = Pairing(gyrfalcon_client, aio_server)
+THREADS_TO_AIO = Pairing(threaded_client, aio_server)
 
-NAMES = {FROM_AIO: "aio-client", FROM_BLOCKING: "blocking-client", TO_AIO: "aio-server"}
+NAMES = {
+    FROM_AIO: "aio-client",
+    FROM_BLOCKING: "blocking-client",
+    TO_AIO: "aio-server",
+    THREADS_TO_AIO: "threads-to-aio-server",
+}
 
 
 def pairings(*chosen: Pairing) -> pytest.MarkDecorator:
