@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from . import blocking as blocking
     from .client import Call as Call
     from .client import Channel as Channel
     from .client import StreamStream as StreamStream
@@ -92,6 +93,7 @@ __all__ = [
     "Unavailable",
     "Unimplemented",
     "Unknown",
+    "blocking",
 ]
 
 _ROOMS = {
@@ -108,10 +110,13 @@ _ROOMS = {
     ),
     "server": ("RequestStream Server ServerContext"),
 }
+_ROOMS_THEMSELVES = frozenset(["blocking"])
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS_THEMSELVES:
+        return import_module(f"{__name__}.{name}")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
