@@ -19,7 +19,7 @@ FOLDERS = [
 
 def main() -> None:
     gyr = [sys.executable, "-m", "gyrfalcon.cli", "generate"]
-    commands = [
+    commands: list[list[str | Path]] = [
         [*gyr, "-I", folder, "--out", folder, *sorted(folder.glob("*.proto"))] for folder in FOLDERS
     ]
     commands.append([sys.executable, "-m", "benchmarks.generate"])

@@ -28,7 +28,7 @@ FILES = sorted(
     for suffix in ("py", "pyi", "pyx", "pxd")
     for path in SOURCE.rglob(f"*.{suffix}")
 )
-TRANSPORT, CLIENT = "gyrfalcon.transport", "gyrfalcon.client"
+TRANSPORT, CLIENT, BLOCKING = "gyrfalcon.transport", "gyrfalcon.client", "gyrfalcon.blocking"
 # C's own ways to the same things, besides Python modules of these names.
 C_CLOCKS_AND_IO = re.compile(
     r"\b(clock_gettime|gettimeofday|pthread_\w+)\b|\b(posix|libc)\.(time|select|unistd|signal)\b"
@@ -121,7 +121,7 @@ def test_a_file_imports_downwards_only(path: Path) -> None:
         other = room_of(name)
         if other is None:
             # The package itself gathers the public names of rooms above: for tools and users.
-            if level >= levels()[CLIENT][0] and re.fullmatch(r"gyrfalcon(\.[^_.]\w*)?", name):
+            if level >= levels()[BLOCKING][0] and re.fullmatch(r"gyrfalcon(\.[^_.]\w*)?", name):
                 upwards.append(name)
         elif other != room:
             other_level = levels()[other][0]
@@ -141,7 +141,7 @@ def test_below_transport_nothing_waits_or_reads_a_clock(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in FILES if 0 <= layer_of(path) < levels()[CLIENT][0]], ids=str
+    "path", [path for path in FILES if 0 <= layer_of(path) < levels()[BLOCKING][0]], ids=str
 )
 def test_tools_and_services_use_public_names(path: Path) -> None:
     forbidden = CONTRACTS["public-names"]["forbidden_modules"]

@@ -20,7 +20,7 @@ class Operation(enum.Enum):
     """What an event tells the end of."""
 
     START = "start"
-    """A call was started: its reply is here (unary), or it is open (streams)."""
+    """A call with streams was started: it is on its way to a connection."""
     READ = "read"
     """One message was read."""
     WRITE = "write"
@@ -28,7 +28,8 @@ class Operation(enum.Enum):
     DONE_SENDING = "done sending"
     """The client's stream was half-closed."""
     FINISH = "finish"
-    """A client's call ended with its status; a server's answer was handed to the connection."""
+    """A client's call is over, with its reply where there is one; a server's answer was handed to the
+    connection."""
     REQUEST_CALL = "request call"
     """A call came in for a server that asked for one."""
     DONE = "done"
@@ -176,8 +177,11 @@ class CompletionQueue:
     def complete(self, event: Event[Any]) -> None:
         """Deliver the event of an operation that was counted by `reserve`, from any thread.
 
-        Never waits; wakes one of those who wait for events.
+        Never waits; wakes one of those who wait for events. Raises RuntimeError when nothing is
+        under way.
         """
+        if not self._under_way:
+            raise RuntimeError(f"{event!r} was not reserved: call reserve() when it is started")
         self._events.put(event)
         self._under_way.pop()
         if self._shut:

@@ -77,6 +77,9 @@ class ServerContext(Waiting):
         Without it the head goes with the first reply. RuntimeError when it was sent already.
         """
 
+    # What the blocking servers use of a call, on its loop.
+    def _put_head(self, metadata: Metadata) -> None: ...
+
 class RequestStream(Generic[_T_co]):
     """The request messages of a streaming call: iterate it, with `async for` on the loop and with
     `for` in a `def` handler. It raises the call's RpcError when the client will send no more of

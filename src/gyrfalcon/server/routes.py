@@ -59,6 +59,12 @@ def make_handler(service: Service, method: Method[Any, Any]) -> Handler:
     function = getattr(service, method.attribute)
     if not callable(function):
         raise TypeError(f"{service!r}.{method.attribute} is {function!r}; a handler is a function")
+    only = getattr(function, "__gyr_pattern__", method.pattern)
+    if only is not method.pattern:
+        raise TypeError(
+            f"{service!r}.{method.attribute} is a handler for {only.name} methods, and "
+            f"{method.path} is {method.pattern.name}"
+        )
     return Handler(method, function, threaded=not is_async(function))
 
 

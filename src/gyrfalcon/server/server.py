@@ -104,6 +104,11 @@ class Server:
         `host:port`, `[::1]:port`, `unix:path`; port 0 takes a free one. Raises OSError that names
         the address when it cannot be had, ValueError when it is none.
         """
+        return await self.bind(address, start=True)
+
+    async def bind(self, address: str, *, start: bool) -> int:
+        """As `listen`; without `start` the address is taken, and served once `begin` was awaited
+        (for servers that a thread runs)."""
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop
@@ -113,10 +118,15 @@ class Server:
             raise RuntimeError("this server was stopped; make a new one")
         where = parse_listen_address(address)
         context = contextvars.copy_context()
-        listener = await open_listener(loop, lambda: self._make_driver(context), where)
+        listener = await open_listener(loop, lambda: self._make_driver(context), where, start=start)
         self._listeners.append(listener)
         log.info("listening on %s", listener.address)
         return listener.port
+
+    async def begin(self) -> None:
+        """Serve the addresses that `bind` took."""
+        for listener in self._listeners:
+            await listener.start()
 
     async def wait_closed(self) -> None:
         """Wait until the server has stopped."""

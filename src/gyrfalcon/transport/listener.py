@@ -27,6 +27,11 @@ class Listener:
         self._path = path
         self._inode = _inode(path)
 
+    async def start(self) -> None:
+        """Accept connections; no effect when it does."""
+        for server in self._servers:
+            await server.start_serving()
+
     def close(self) -> None:
         """Accept no more connections; those that are there stay."""
         for server in self._servers:
@@ -36,23 +41,31 @@ class Listener:
 
 
 async def open_listener(
-    loop: asyncio.AbstractEventLoop, make_protocol: Callable[[], Any], address: Address
+    loop: asyncio.AbstractEventLoop,
+    make_protocol: Callable[[], Any],
+    address: Address,
+    *,
+    start: bool = True,
 ) -> Listener:
     """Listen on an address: on each interface address that a host name stands for, at one port.
 
-    Raises OSError that names the address.
+    Without `start` the address is taken, and connections wait until the listener starts. Raises
+    OSError that names the address.
     """
     try:
         if isinstance(address, UnixAddress):
-            return await _listen_unix(loop, make_protocol, address)
-        return await _listen_tcp(loop, make_protocol, address)
+            return await _listen_unix(loop, make_protocol, address, start)
+        return await _listen_tcp(loop, make_protocol, address, start)
     except OSError as error:
         reason = error.strerror or str(error)
         raise OSError(error.errno, f"cannot listen on {address}: {reason}") from error
 
 
 async def _listen_unix(
-    loop: asyncio.AbstractEventLoop, make_protocol: Callable[[], Any], address: UnixAddress
+    loop: asyncio.AbstractEventLoop,
+    make_protocol: Callable[[], Any],
+    address: UnixAddress,
+    start: bool,
 ) -> Listener:
     if not address.abstract:
         _remove_dead_socket(address.path)
@@ -60,7 +73,11 @@ async def _listen_unix(
     try:
         bound.bind(address.socket_name)
         bound.setblocking(False)
-        server = await loop.create_unix_server(make_protocol, sock=bound, backlog=_BACKLOG)
+        if not start:
+            bound.listen(_BACKLOG)
+        server = await loop.create_unix_server(
+            make_protocol, sock=bound, backlog=_BACKLOG, start_serving=start
+        )
     except BaseException:
         bound.close()
         raise
@@ -68,7 +85,10 @@ async def _listen_unix(
 
 
 async def _listen_tcp(
-    loop: asyncio.AbstractEventLoop, make_protocol: Callable[[], Any], address: TcpAddress
+    loop: asyncio.AbstractEventLoop,
+    make_protocol: Callable[[], Any],
+    address: TcpAddress,
+    start: bool,
 ) -> Listener:
     found = await _look_up(loop, address)
     # "::" takes IPv4 too; binding 0.0.0.0 beside it would fail.
@@ -87,7 +107,13 @@ async def _listen_tcp(
                 bound.setblocking(False)
                 # One port for all addresses of a name, also where it was chosen by the system.
                 port = bound.getsockname()[1]
-                server = await loop.create_server(make_protocol, sock=bound, backlog=_BACKLOG)
+                if not start:
+                    # A bound address is the program's own only from here on, as far as
+                    # SO_REUSEADDR goes.
+                    bound.listen(_BACKLOG)
+                server = await loop.create_server(
+                    make_protocol, sock=bound, backlog=_BACKLOG, start_serving=start
+                )
             except BaseException:
                 bound.close()
                 raise

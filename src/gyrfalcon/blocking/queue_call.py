@@ -1,0 +1,248 @@
+"""A call of a QueueServer as threads have it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar, overload
+
+from ..rpc.compression import Compression
+from ..rpc.metadata import Metadata, MetadataLike
+from ..rpc.method import Method
+from ..server.call import ServerContext
+from .completion_queue import CompletionQueue, Operation
+from .served_call import ServedCall, Step, Ticket
+
+Req = TypeVar("Req")
+Res = TypeVar("Res")
+
+_MISSING = object()
+
+
+class QueueCall(Generic[Req, Res]):
+    """A call that a `QueueServer` was asked for; it is there when the event of the request is.
+
+    Reading, writing and finishing are operations with a tag each: they return at once, and their
+    events come to the queue that the call was asked for with. At most one read and one write are
+    under way at a time (RuntimeError). After `finish` there are no more operations (RuntimeError).
+    When the client is gone, or the deadline has passed, the events of operations are not ok.
+
+    Any thread may use it. A call that is dropped without being finished ends with UNKNOWN and a
+    line in the log.
+    """
+
+    def __init__(
+        self,
+        method: Method[Req, Res],
+        queue: CompletionQueue,
+        take: Callable[[CompletionQueue, Operation, object, Any], Ticket | None],
+        put: Callable[..., None],
+    ) -> None:
+        # Made by QueueServer.request_call. `take` counts an operation, `put` goes to the loop.
+        self._method = method
+        self._queue = queue
+        self._take = take
+        self._put = put
+        self._served: ServedCall | None = None
+        self._lock = threading.Lock()
+        self._under_way: set[Operation] = set()
+        self._head_sent = False
+        self._finished = False
+
+    # ------------------------------------------------------------------ what came
+
+    @property
+    def request(self) -> Req:
+        """The request message. RuntimeError for methods with many: `read` them."""
+        if self._method.pattern.client_streaming:
+            raise RuntimeError(f"{self._method.path} has many requests: read() them")
+        request: Req = self._begun().request
+        return request
+
+    @property
+    def method(self) -> Method[Req, Res]:
+        """What was called."""
+        return self._method
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the client sent."""
+        return self._context.metadata
+
+    @property
+    def peer(self) -> str:
+        """The client's address, as in `ServerContext.peer`."""
+        return self._context.peer
+
+    @property
+    def deadline(self) -> float | None:
+        """When the call must be done, in seconds on time.monotonic()'s clock, or None."""
+        return self._context.deadline
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the deadline, zero when it has passed; None when there is none."""
+        return self._context.time_remaining()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the call is over for the client: cancelled, past its deadline or disconnected."""
+        return self._context.cancelled
+
+    # ------------------------------------------------------------------ what goes
+
+    @property
+    def trailing_metadata(self) -> Metadata:
+        """Metadata to be sent with the status; fill it in before `finish`."""
+        return self._context.trailing_metadata
+
+    @trailing_metadata.setter
+    def trailing_metadata(self, metadata: MetadataLike) -> None:
+        self._context.trailing_metadata = metadata
+
+    @property
+    def compression(self) -> str:
+        """The name of the compression of the replies; set it before the first of them."""
+        return self._context.compression
+
+    @compression.setter
+    def compression(self, compression: Compression | str | None) -> None:
+        self._context.compression = compression
+
+    def send_initial_metadata(self, metadata: MetadataLike = None) -> None:
+        """Send the head of the response now, with this metadata. It has no event.
+
+        Without it the head goes with the first reply. RuntimeError when it was sent.
+        """
+        checked = Metadata(metadata)
+        served = self._begun()
+        with self._lock:
+            if self._head_sent or self._finished:
+                raise RuntimeError("initial metadata can be sent once, before the first reply")
+            self._head_sent = True
+        self._put(served.put_head, checked)
+
+    # ------------------------------------------------------------------ operations
+
+    def read(self, tag: object) -> None:
+        """Ask for the next request message: the event's result.
+
+        At the end of the client's stream the event is not ok and its result None. RuntimeError for
+        methods with one request.
+        """
+        if not self._method.pattern.client_streaming:
+            raise RuntimeError(f"{self._method.path} has one request: it is call.request")
+        served = self._begun()
+        ticket = self._operate(Operation.READ, tag)
+        if ticket is not None:
+            self._put(served.read, ticket)
+
+    def write(self, message: Res, tag: object) -> None:
+        """Send one reply. The event tells that there is room for the next.
+
+        RuntimeError for methods with one reply, TypeError for a message of another type.
+        """
+        if not self._method.pattern.server_streaming:
+            raise RuntimeError(f"{self._method.path} has one reply: finish(reply, tag)")
+        self._check_message("write", message)
+        served = self._begun()
+        ticket = self._operate(Operation.WRITE, tag)
+        if ticket is not None:
+            self._put(served.do, Step(ticket, message))
+
+    @overload
+    def finish(self, reply: Res, tag: object) -> None: ...
+    @overload
+    def finish(self, *, tag: object) -> None: ...
+    @overload
+    def finish(self, *, error: Exception, tag: object) -> None: ...
+    def finish(
+        self, reply: Any = None, tag: object = _MISSING, *, error: Exception | None = None
+    ) -> None:
+        """End the call: with its reply, with an error, or, when it has many replies, with neither.
+
+        A reply given for a method with many is the last of them. The event is ok when the answer
+        was handed to the connection. A write that is under way goes first; a read that is under way
+        ends. An error that is no RpcError becomes UNKNOWN and is logged. TypeError for arguments
+        that do not fit.
+        """
+        if tag is _MISSING:
+            raise TypeError("finish needs a tag, as in finish(reply, tag)")
+        if error is not None:
+            if reply is not None:
+                raise TypeError("finish takes a reply or an error=, not both")
+            if not isinstance(error, Exception):
+                raise TypeError(
+                    f"finish(error={error!r}): it must be an exception, as in "
+                    "finish(error=gyr.NotFound('no such order'), tag=tag)"
+                )
+        elif reply is not None or not self._method.pattern.server_streaming:
+            self._check_message("finish", reply)
+        served = self._begun()
+        ticket = self._operate(Operation.FINISH, tag)
+        if ticket is not None:
+            self._put(served.do, Step(ticket, reply, last=True, error=error))
+
+    def notify_when_done(self, tag: object) -> None:
+        """Ask to be told when the call is over: the event's result is whether it was cancelled.
+
+        At any time, any number of times; at once when it is over.
+        """
+        served = self._begun()
+        ticket = self._take(self._queue, Operation.DONE, tag, self)
+        if ticket is not None:
+            self._put(served.notify, ticket)
+
+    # ------------------------------------------------------------------ inside
+
+    def begin(self, served: ServedCall) -> None:
+        """The call is here (loop thread)."""
+        self._served = served
+
+    def settle(self, operation: Operation) -> None:
+        """An operation is over."""
+        self._under_way.discard(operation)
+
+    def _operate(self, operation: Operation, tag: object) -> Ticket | None:
+        """Count an operation of which one at a time may be under way; None: it is of no use."""
+        with self._lock:
+            if self._finished:
+                raise RuntimeError(f"this call of {self._method.path} was finished")
+            if operation in self._under_way:
+                raise RuntimeError(
+                    f"a {operation.value} of this call of {self._method.path} is under way: wait "
+                    "for its event before the next"
+                )
+            ticket = self._take(self._queue, operation, tag, self)
+            if operation is Operation.FINISH:
+                self._finished = True
+            else:
+                self._under_way.add(operation)
+                self._head_sent |= operation is Operation.WRITE
+            return ticket
+
+    def _check_message(self, verb: str, message: object) -> None:
+        wanted = self._method.response
+        if not isinstance(message, wanted):
+            raise TypeError(
+                f"{verb}({message!r:.100}): {self._method.path} answers with a {wanted.__name__}"
+            )
+
+    def _begun(self) -> ServedCall:
+        if self._served is None:
+            raise RuntimeError(
+                f"no call of {self._method.path} came yet: wait for the event of request_call"
+            )
+        return self._served
+
+    @property
+    def _context(self) -> ServerContext:
+        return self._begun().ctx
+
+    def __del__(self) -> None:
+        served = getattr(self, "_served", None)
+        if served is not None and not self._finished and not served.over:
+            self._put(served.drop)
+
+    def __repr__(self) -> str:
+        state = "not here yet" if self._served is None else f"from {self.peer}"
+        return f"<QueueCall {self._method.path} {state}>"

@@ -1,0 +1,307 @@
+"""A call of a QueueServer as the server's loop has it: its handler does what threads ask for.
+
+All of it belongs to the loop's thread, until the server has stopped: then every call is over, and
+what is still asked for fails wherever it is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+from ..rpc.errors import Cancelled, DeadlineExceeded, ResourceExhausted, RpcError
+from ..rpc.metadata import Metadata
+from ..rpc.method import Method
+from ..server.call import ServerContext
+from .completion_queue import CompletionQueue, Event, Operation
+
+if TYPE_CHECKING:
+    from .queue_call import QueueCall
+
+
+class Ticket:
+    """An operation under way: where its event goes, and what it says."""
+
+    __slots__ = ("call", "operation", "queue", "tag")
+
+    def __init__(
+        self,
+        queue: CompletionQueue,
+        operation: Operation,
+        tag: object,
+        call: QueueCall[Any, Any] | None,
+    ) -> None:
+        self.queue = queue
+        self.operation = operation
+        self.tag = tag
+        self.call = call
+
+    def complete(
+        self, value: object = None, *, error: RpcError | None = None, ok: bool | None = None
+    ) -> None:
+        """Deliver the event."""
+        if self.call is not None:
+            self.call.settle(self.operation)
+        self.queue.complete(
+            Event(self.tag, self.operation, call=self.call, value=value, error=error, ok=ok)
+        )
+
+
+class Step:
+    """Something that the handler does in its turn: send a reply, or end the call."""
+
+    __slots__ = ("error", "last", "message", "ticket")
+
+    def __init__(
+        self,
+        ticket: Ticket | None,
+        message: object = None,
+        *,
+        last: bool = False,
+        error: Exception | None = None,
+    ) -> None:
+        self.ticket = ticket
+        self.message = message
+        self.last = last
+        self.error = error
+
+
+class Line:
+    """Where the calls of one method meet the threads that ask for them, each side in order."""
+
+    def __init__(self, method: Method[Any, Any], max_waiting_calls: int) -> None:
+        self.method = method
+        self._max_waiting_calls = max_waiting_calls
+        self._arrived: OrderedDict[ServedCall, None] = OrderedDict()
+        self._asked: deque[Ticket] = deque()
+        self._closed = False
+
+    def ask(self, ticket: Ticket) -> None:
+        """Give the next call to this one who asks."""
+        if self._arrived:
+            served, _ = self._arrived.popitem(last=False)
+            served.give(ticket)
+            return
+        self._asked.append(ticket)
+        if self._closed:
+            self.close()
+
+    def arrive(self, served: ServedCall) -> None:
+        """Give this call to who asked first, or let it wait. Raises ResourceExhausted."""
+        if self._asked:
+            served.give(self._asked.popleft())
+        elif len(self._arrived) >= self._max_waiting_calls:
+            raise ResourceExhausted(
+                f"{self.method.path}: {self._max_waiting_calls} calls wait to be asked for"
+                " already (max_waiting_calls)"
+            )
+        else:
+            self._arrived[served] = None
+
+    def leave(self, served: ServedCall) -> None:
+        """This call does not wait any longer."""
+        self._arrived.pop(served, None)
+
+    def close(self) -> None:
+        """No call will come any more (any thread: deque gives each ticket out once)."""
+        self._closed = True
+        while True:
+            try:
+                ticket = self._asked.popleft()
+            except IndexError:
+                return
+            ticket.complete(error=Cancelled("the server was stopped"))
+
+
+class ServedCall:
+    """One call, from its arrival to its end."""
+
+    def __init__(self, line: Line, request: Any, ctx: ServerContext) -> None:
+        self.line = line
+        self.request = request
+        self.ctx = ctx
+        self.over = False
+        self._loop = asyncio.get_running_loop()
+        # Whoever has the handle ends the call. When nobody has it any more it ends the call itself.
+        self._handle: ref[QueueCall[Any, Any]] | None = None
+        self._steps: deque[Step] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._writing: Ticket | None = None
+        self._concluding: Step | None = None
+        self._reading: Ticket | None = None
+        self._read: Any = None
+        self._done: list[Ticket] = []
+
+    def give(self, ticket: Ticket) -> None:
+        """Somebody asked for a call, and this is it."""
+        call = ticket.call
+        assert call is not None
+        self._handle = ref(call)
+        call.begin(self)
+        ticket.complete(call)
+
+    # ------------------------------------------------------------------ what threads ask for
+
+    def do(self, step: Step) -> None:
+        """Send a reply or end the call, in turn."""
+        if self.over:
+            if step.ticket is not None:
+                step.ticket.complete(error=self._failure())
+            return
+        self._steps.append(step)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def read(self, ticket: Ticket) -> None:
+        """Take the next request message."""
+        if self.over:
+            ticket.complete(error=self._failure())
+            return
+        self._reading = ticket
+        self._read = self.request.__anext__()
+        self._go_on_reading()
+
+    def put_head(self, metadata: Metadata) -> None:
+        """Send the head of the response."""
+        if self.over:
+            return
+        try:
+            self.ctx._put_head(metadata)
+        except Exception as error:
+            self._fail(error)
+
+    def notify(self, ticket: Ticket) -> None:
+        """Tell when the call is over."""
+        if self.over:
+            ticket.complete(self.ctx.cancelled)
+        else:
+            # It must not keep the handle: nobody could drop the call then.
+            ticket.call = None
+            self._done.append(ticket)
+
+    def drop(self) -> None:
+        """Nobody has the call any more, and nobody ended it."""
+        self._fail(RuntimeError(f"a call of {self.line.method.path} was dropped unfinished"))
+
+    def _fail(self, error: Exception) -> None:
+        if not self.over:
+            # Before what waits for its turn: that fails when the handler has ended.
+            self._steps.appendleft(Step(None, last=True, error=error))
+            self._wake()
+
+    # ------------------------------------------------------------------ reading
+
+    def _go_on_reading(self, _parking: object = None) -> None:
+        """Drive the step of the request stream, as a task would."""
+        if self._read is None:
+            return
+        try:
+            parking = self._read.send(None)
+        except StopIteration as stop:
+            self._read_ended().complete(stop.value)
+        except StopAsyncIteration:
+            self._read_ended().complete(ok=False)
+        except RpcError as error:
+            self._read_ended().complete(error=error)
+            # A message that cannot be read is the client's fault, and ends the call as it would in
+            # a handler: whoever looks at `ok` alone would take it for the end of the stream.
+            self._fail(error)
+        else:
+            parking.add_done_callback(self._go_on_reading)
+
+    def _read_ended(self) -> Ticket:
+        ticket = self._reading
+        assert ticket is not None
+        self._reading = self._read = None
+        return ticket
+
+    # ------------------------------------------------------------------ the handler
+
+    async def next_step(self) -> Step:
+        """Wait for what is to be done next."""
+        while not self._steps:
+            self._waiter = self._loop.create_future()
+            await self._waiter
+        step = self._steps.popleft()
+        if step.last:
+            self._concluding = step
+            if step.error is not None:
+                raise step.error
+        else:
+            self._writing = step.ticket
+        return step
+
+    def written(self) -> None:
+        """The reply was taken, and there is room for another."""
+        ticket, self._writing = self._writing, None
+        if ticket is not None:
+            ticket.complete()
+
+    def end(self) -> None:
+        """The handler returns: the call is answered, or was cancelled."""
+        self.over = True
+        self.line.leave(self)
+        failure = self._failure()
+        if self._writing is not None:
+            self._writing.complete(error=failure)
+        if self._reading is not None:
+            self._read.close()
+            self._read_ended().complete(error=failure)
+        for step in self._steps:
+            if step.ticket is not None:
+                step.ticket.complete(error=failure)
+        self._steps.clear()
+        if self._concluding is None or self._loop.is_closed():
+            self._tell_end()
+        else:
+            # What the handler returns is on its way to the client only after this.
+            self._loop.call_soon(self._tell_end)
+
+    def _tell_end(self) -> None:
+        step = self._concluding
+        if step is not None and step.ticket is not None:
+            step.ticket.complete(error=self._failure() if self.ctx.cancelled else None)
+        for ticket in self._done:
+            ticket.call = None if self._handle is None else self._handle()
+            ticket.complete(self.ctx.cancelled)
+        self._done.clear()
+
+    def _failure(self) -> RpcError:
+        """Why nothing more can be done with the call."""
+        if self.ctx.cancelled and self.ctx.time_remaining() == 0:
+            return DeadlineExceeded("the deadline of the call passed")
+        if self.ctx.cancelled:
+            return Cancelled("the call was cancelled, or its client is gone")
+        return Cancelled("the call is over")
+
+
+async def answer_one(line: Line, request: Any, ctx: ServerContext) -> Any:
+    """The handler of methods with one reply."""
+    served = ServedCall(line, request, ctx)
+    try:
+        line.arrive(served)
+        return (await served.next_step()).message
+    finally:
+        served.end()
+
+
+async def answer_many(line: Line, request: Any, ctx: ServerContext) -> AsyncIterator[Any]:
+    """The handler of methods with many replies."""
+    served = ServedCall(line, request, ctx)
+    try:
+        line.arrive(served)
+        while True:
+            step = await served.next_step()
+            if not step.last or step.message is not None:
+                yield step.message
+            if step.last:
+                return
+            served.written()
+    finally:
+        served.end()
