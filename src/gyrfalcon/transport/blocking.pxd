@@ -5,6 +5,7 @@ from .waiting cimport Operation, Parking, Waiting
 
 cdef class ThreadParking(Parking):
     cdef unsigned long thread
+    cdef SharedLoop loop
     cdef object gate                # what its thread sleeps at, a lock; None while it is awake
     cdef int wake_thread(self) except -1
 

@@ -86,12 +86,12 @@ cdef Py_ssize_t DROPPED_TIMERS = 64
 cdef class ThreadParking(Parking):
     """What a thread waits for."""
 
-    def __cinit__(self):
-        self.thread = PyThread_get_thread_ident()
-
     cdef int fire(self) except -1:
         if not self.ended:
             self.ended = True
+            if self.loop.polling and self.loop.leader == self.thread:
+                # It polls for all, and its own step was ended by another thread.
+                self.loop.stale = True
             self.wake_thread()
         return 0
 
@@ -104,6 +104,13 @@ cdef class ThreadParking(Parking):
     def fire_for(self, done):
         """A done-callback of futures and tasks: what the thread waits for is there."""
         self.fire()
+
+
+cdef ThreadParking make_parking(SharedLoop loop):
+    cdef ThreadParking parking = ThreadParking.__new__(ThreadParking)
+    parking.loop = loop
+    parking.thread = PyThread_get_thread_ident()
+    return parking
 
 
 @cython.freelist(16)
@@ -356,7 +363,7 @@ cdef class SharedLoop:
         if self.polling:
             if self.stale:
                 self.poke()
-        elif self.doomed:
+        else:
             self.close_doomed()
         if self.leader == 0 and not self.kept and not self.closed:
             if self.unattended > 0:
@@ -406,7 +413,7 @@ cdef class SharedLoop:
         cdef ThreadParking parking
         self.run_turns()
         while not call.poll(operation):
-            parking = ThreadParking.__new__(ThreadParking)
+            parking = make_parking(self)
             parking.operation = operation
             operation.parking = parking
             if call.operations is None:
@@ -564,8 +571,7 @@ cdef class SharedLoop:
                                  got, read_error)
             self.run_timers()
             self.run_turns()
-            if self.doomed:
-                self.close_doomed()
+            self.close_doomed()
         finally:
             if self.depth == 0:
                 self.lock()
@@ -585,9 +591,10 @@ cdef class SharedLoop:
 
     cdef int close_doomed(self) except -1:
         # Not while somebody polls them: the number may be a new socket's the next moment.
-        for descriptor in self.doomed:
-            os.close(descriptor)
-        self.doomed.clear()
+        while self.doomed:
+            os.close(self.doomed.pop())
+        if self.closed:
+            self.wake_read = self.wake_write = -1
         return 0
 
     cdef double run_timers(self) except? -2:
@@ -623,6 +630,7 @@ cdef class SharedLoop:
             if self.kept:
                 # It is the janitor who polled, and it is here.
                 self.poked = self.polling = False
+                self.close_doomed()
             idle = not self.pollees and not self.timers and not self.unattended
             if self.leader != 0 or self.closed or idle:
                 self.kept = False
@@ -636,8 +644,7 @@ cdef class SharedLoop:
                 return (), self.left_at + patience
             due = self.run_timers()
             self.run_turns()
-            if self.doomed:
-                self.close_doomed()
+            self.close_doomed()
             self.stale = False
             self.polling = True
             self.polls_until = due
@@ -822,7 +829,7 @@ cdef class SharedLoop:
 
     def run(self, coroutine, timeout=None):
         """Run a coroutine inside, and wait for its result; TimeoutError after so many seconds."""
-        cdef ThreadParking parking = ThreadParking.__new__(ThreadParking)
+        cdef ThreadParking parking = make_parking(self)
         cdef double until = -1 if timeout is None else monotonic() + timeout
         self.enter()
         try:
@@ -856,8 +863,11 @@ cdef class SharedLoop:
                 if isinstance(pollee, SocketTransport):
                     pollee.abort()
             self.run_turns()
-            self.closed = True
-            self.timers.clear()
+            if not self.closed:
+                self.closed = True
+                self.timers.clear()
+                self.doomed += (self.wake_read, self.wake_write)
+                self.stale = True
         finally:
             self.leave()
         self.janitor.look_at(self)
