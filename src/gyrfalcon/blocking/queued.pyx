@@ -39,6 +39,8 @@ cdef class QueueParking(Parking):
             return
         self.call.loop.attend(-1)
         self.call.busy.discard(self.kind)
+        if not self.call.busy:
+            call.channel.release(call)
         try:
             value = call.finish(operation)
             if operation.kind == STATUS:
@@ -74,6 +76,9 @@ cdef class QueuedCall(Call):
     cdef int begin(self, kind, int step, object payload, tag) except -1:
         """Start a step that the queue has reserved for (inside the loop)."""
         cdef QueueParking parking
+        if not self.busy:
+            # The program may keep nothing but the tag.
+            self.call.channel.hold(self.call)
         self.busy.add(kind)
         self.loop.attend(1)
         parking = QueueParking.__new__(QueueParking)

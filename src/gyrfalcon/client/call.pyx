@@ -8,6 +8,7 @@ import asyncio
 import logging
 from asyncio import events as asyncio_events
 
+cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
 
@@ -177,6 +178,9 @@ cdef class CallLink(Sink):
         return call.progress(stream, events)
 
 
+# Not cleared by the garbage collector, which would take the link away before __dealloc__ cuts it; a
+# cycle through a call goes through a list, a task or a frame as well, and is broken there.
+@cython.no_gc_clear
 cdef class Call(Waiting):
     """One call. It belongs to the loop of its channel.
 

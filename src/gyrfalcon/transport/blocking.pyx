@@ -473,6 +473,8 @@ cdef class SharedLoop:
     cdef int follow(self, ThreadParking parking, double until) except -1:
         """Sleep until the parking has ended, the lead is this thread's, or until then."""
         cdef int depth = self.depth
+        # One that came since the last bytecode would not interrupt what comes now.
+        PyErr_CheckSignals()
         gate = allocate_lock()
         gate.acquire()
         parking.gate = gate
@@ -526,6 +528,8 @@ cdef class SharedLoop:
             if due >= 0:
                 # Rounded up: the loop would spin through the last part of a millisecond.
                 milliseconds = <int> min(max((due - monotonic()) * 1e3 + 0.999, 0.0), 1e9)
+            # A signal that came since the last bytecode would not interrupt what comes now.
+            PyErr_CheckSignals()
             self.stale = False
             self.polling = True
             self.depth = 0

@@ -1,0 +1,128 @@
+"""Ctrl-C while a thread waits for a call."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from google.protobuf.wrappers_pb2 import BytesValue
+
+import gyrfalcon as gyr
+from tests.blocking.service import HANDLERS, SAFETY_NET_S, BlockingStub, serving_threads
+from tests.call.service import message
+
+
+class Stuck:
+    """Handlers that never answer, and tell when they begin and are cancelled."""
+
+    def __init__(self) -> None:
+        self.started = threading.Semaphore(0)
+        self.cancelled = threading.Semaphore(0)
+
+    async def __call__(self, requests: object, ctx: gyr.ServerContext) -> BytesValue:
+        self.started.release()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.cancelled.release()
+        return message()
+
+
+@contextmanager
+def interrupted(when: threading.Semaphore) -> Iterator[None]:
+    """Sends SIGINT to this process once the handler has begun."""
+
+    # From outside, as a terminal does it: the main thread is told. The program runs before it is
+    # needed, because a thread that is just forking may take the signal instead.
+    script = f"echo ready; read -r now; kill -INT {os.getpid()}"
+    with subprocess.Popen(
+        ["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as sender:
+        assert sender.stdout is not None
+        assert sender.stdin is not None
+        assert sender.stdout.readline() == b"ready\n"
+
+        def interrupt() -> None:
+            assert when.acquire(timeout=SAFETY_NET_S)
+            os.write(sender.stdin.fileno(), b"now\n")
+
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            yield
+        thread.join()
+
+
+def other_thread_waits(stub: BlockingStub, stuck: Stuck) -> threading.Thread:
+    """A thread that leads."""
+
+    def wait() -> None:
+        with pytest.raises(gyr.Cancelled):
+            stub.client_stream([message()])
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert stuck.started.acquire(timeout=SAFETY_NET_S)
+    return thread
+
+
+def test_a_thread_that_waits_alone_is_interrupted() -> None:
+    stuck = Stuck()
+    with serving_threads(unary=HANDLERS["unary"], client_stream=stuck) as stub:
+        with interrupted(stuck.started):
+            stub.client_stream([message()])
+        assert stuck.cancelled.acquire(timeout=SAFETY_NET_S)
+        assert stub.unary(message(b"goes on")) == message(b"goes on")
+
+
+def test_a_thread_that_waits_beside_another_is_interrupted() -> None:
+    stuck = Stuck()
+    with serving_threads(unary=HANDLERS["unary"], client_stream=stuck) as stub:
+        other = other_thread_waits(stub, stuck)
+        with interrupted(stuck.started):
+            stub.client_stream([message()])
+        assert stuck.cancelled.acquire(timeout=SAFETY_NET_S)
+        assert stub.unary(message(b"goes on")) == message(b"goes on")
+        stub.channel.close()
+        other.join()
+
+
+def test_when_the_thread_that_leads_is_interrupted_another_leads() -> None:
+    stuck = Stuck()
+    answered = threading.Event()
+    asked = threading.Event()
+    release = threading.Event()
+
+    async def later(request: BytesValue, ctx: gyr.ServerContext) -> BytesValue:
+        asked.set()
+        await asyncio.get_running_loop().run_in_executor(None, release.wait, SAFETY_NET_S)
+        return request
+
+    def call() -> None:
+        if stub.unary(message(b"x")) == message(b"x"):
+            answered.set()
+
+    with serving_threads(unary=later, client_stream=stuck) as stub:
+        stub.channel.wait_ready(SAFETY_NET_S)
+        follower = threading.Thread(target=call)
+        leads_and_is_followed = threading.Semaphore(0)
+
+        def begin() -> None:
+            assert stuck.started.acquire(timeout=SAFETY_NET_S)
+            follower.start()
+            assert asked.wait(SAFETY_NET_S)
+            leads_and_is_followed.release()
+
+        starter = threading.Thread(target=begin)
+        starter.start()
+        with interrupted(leads_and_is_followed):
+            stub.client_stream([message()])
+        starter.join()
+        release.set()
+        assert answered.wait(SAFETY_NET_S)
+        follower.join()
