@@ -70,6 +70,7 @@ cdef class SharedLoop:
     cdef int wake_read
     cdef int wake_write
     cdef bint closed
+    cdef bint forked                # this process is a child of the loop's
     cdef object janitor
     cdef object __weakref__
 

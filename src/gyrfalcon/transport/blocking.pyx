@@ -336,6 +336,10 @@ cdef class SharedLoop:
 
     cdef int enter(self) except -1:
         """Have the loop for this thread alone; each `enter` needs its `leave`."""
+        if self.forked:
+            # A thread of the parent may have been inside: it will never leave here.
+            raise RuntimeError(
+                "this call was made in another process; after a fork the child makes its own")
         if self.owner != PyThread_get_thread_ident():
             self.lock()
         self.depth += 1
@@ -878,7 +882,7 @@ cdef class SharedLoop:
 
     def abandon(self):
         """After a fork, in the child: what the parent goes on with is none of this process's."""
-        self.closed = True
+        self.closed = self.forked = True
         for pollee in self.pollees:
             if (<Pollee> pollee).fd >= 0:
                 os.close((<Pollee> pollee).fd)
