@@ -42,7 +42,7 @@ cdef double monotonic() noexcept:
 cdef extern from *:
     """
     #include <time.h>
-    /* Linux: the same clock, to some milliseconds, for a quarter of the price. */
+    /* Linux: the same clock to some milliseconds, in 5 ns instead of 23 or more. */
     #ifdef CLOCK_MONOTONIC_COARSE
     #define GYR_COARSE CLOCK_MONOTONIC_COARSE
     #else
