@@ -18,12 +18,14 @@ class Observing(Calls, gyr.ServerObserver):
     """Writes down what it hears; handlers as of `Calls`."""
 
     heard: list[str]
+    draining: asyncio.Event
 
     def server_starting(self, server: gyr.Server) -> None:
         self.heard.append(f"starting {[one.name for one in server.services]}")
 
     def server_draining(self, server: gyr.Server) -> None:
         self.heard.append("draining")
+        self.draining.set()
 
     def server_stopped(self, server: gyr.Server) -> None:
         self.heard.append("stopped")
@@ -31,25 +33,24 @@ class Observing(Calls, gyr.ServerObserver):
 
 async def test_each_event_comes_once_and_in_its_place() -> None:
     heard: list[str] = []
-    release = asyncio.Event()
+    called, release = asyncio.Event(), asyncio.Event()
 
     async def unary(request: BytesValue, ctx: gyr.ServerContext) -> BytesValue:
         heard.append("called")
+        called.set()
         await release.wait()
         heard.append("answered")
         return request
 
-    service = Observing(unary=unary, heard=heard)
+    service = Observing(unary=unary, heard=heard, draining=asyncio.Event())
     async with asyncio.timeout(SAFETY_NET_S), gyr.Server([service]) as server:
         port = await server.listen("127.0.0.1:0")
         await server.listen("127.0.0.1:0")
         async with gyr.Channel(f"127.0.0.1:{port}") as channel:
             call = gyr.UnaryUnary[BytesValue, BytesValue](channel, UNARY)(message())
-            while "called" not in heard:
-                await asyncio.sleep(0)
+            await called.wait()
             stopping = asyncio.create_task(server.stop())
-            while "draining" not in heard:
-                await asyncio.sleep(0)
+            await service.draining.wait()
             release.set()
             await call
             await stopping
@@ -58,7 +59,7 @@ async def test_each_event_comes_once_and_in_its_place() -> None:
 
 async def test_a_server_that_never_listened_tells_nothing() -> None:
     heard: list[str] = []
-    async with gyr.Server([Observing(heard=heard)]):
+    async with gyr.Server([Observing(heard=heard, draining=asyncio.Event())]):
         pass
     assert heard == []
 

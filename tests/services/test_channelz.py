@@ -35,9 +35,7 @@ async def test_a_server_and_its_sockets() -> None:
         found = (await stub.get_server(pb.GetServerRequest(server_id=number))).server
         sockets = await stub.get_server_sockets(pb.GetServerSocketsRequest(server_id=number))
         (socket_ref,), (listen_ref,) = sockets.socket_ref, found.listen_socket
-        socket = (
-            await stub.get_socket(pb.GetSocketRequest(socket_id=socket_ref.socket_id))
-        ).socket
+        socket = (await stub.get_socket(pb.GetSocketRequest(socket_id=socket_ref.socket_id))).socket
         listener = (
             await stub.get_socket(pb.GetSocketRequest(socket_id=listen_ref.socket_id))
         ).socket
@@ -48,6 +46,7 @@ async def test_a_server_and_its_sockets() -> None:
     assert (data.calls_started, data.calls_succeeded, data.calls_failed) == (4, 2, 1)
     assert data.last_call_started_timestamp.seconds >= data.trace.creation_timestamp.seconds - 1
     assert sockets.end is True
+    assert socket_ref.name == socket.ref.name
     # Of six streams the last is the one that asks.
     counted = socket.data
     assert (counted.streams_started, counted.streams_succeeded) == (6, 5)
@@ -73,11 +72,11 @@ async def test_a_channel_its_subchannel_and_its_socket() -> None:
             await stub.get_subchannel(pb.GetSubchannelRequest(subchannel_id=ref.subchannel_id))
         ).subchannel
         (socket_ref,) = below.socket_ref
-        socket = (
-            await stub.get_socket(pb.GetSocketRequest(socket_id=socket_ref.socket_id))
-        ).socket
+        socket = (await stub.get_socket(pb.GetSocketRequest(socket_id=socket_ref.socket_id))).socket
     ready = pb.ChannelConnectivityState.READY
     assert (found.ref.name, found.data.target) == (channel.target, channel.target)
+    assert (ref.name, below.ref.name) == (channel.target, channel.target)
+    assert socket_ref.name == f"ipv4:{channel.target}"
     for calls, started in ((found.data, 4), (below.data, 5)):
         assert calls.state.state == ready
         assert calls.calls_started == started

@@ -98,40 +98,40 @@ async def test_list_has_everything_that_is_known() -> None:
 
 async def test_a_watcher_hears_each_change_of_its_service_and_no_other() -> None:
     health = Health()
-    async with joined(health) as (_, channel):
-        async with HealthStub(channel).watch(asking(OWN)) as call:
-            heard = [named(await call.receive())]
-            health.set(OWN, True)  # no change
-            health.set("", False)  # another
-            health.set(OWN, False)
-            heard.append(named(await call.receive()))
-            health.clear(OWN)
-            heard.append(named(await call.receive()))
-            health.set(OWN, "SERVING")
-            heard.append(named(await call.receive()))
+    async with joined(health) as (_, channel), HealthStub(channel).watch(asking(OWN)) as call:
+        heard = [named(await call.receive())]
+        health.set(OWN, True)  # no change
+        health.set("", False)  # another
+        health.set(OWN, False)
+        heard.append(named(await call.receive()))
+        health.clear(OWN)
+        heard.append(named(await call.receive()))
+        health.set(OWN, "SERVING")
+        heard.append(named(await call.receive()))
     assert heard == ["SERVING", "NOT_SERVING", "SERVICE_UNKNOWN", "SERVING"]
 
 
 async def test_a_service_may_be_watched_before_it_is_known() -> None:
     health = Health()
-    async with joined(health) as (_, channel):
-        async with HealthStub(channel).watch(asking("shop.Later")) as call:
-            first = named(await call.receive())
-            health.set("shop.Later", True)
-            second = named(await call.receive())
+    async with (
+        joined(health) as (_, channel),
+        HealthStub(channel).watch(asking("shop.Later")) as call,
+    ):
+        first = named(await call.receive())
+        health.set("shop.Later", True)
+        second = named(await call.receive())
     assert (first, second) == ("SERVICE_UNKNOWN", "SERVING")
 
 
 async def test_a_status_may_be_set_from_any_thread() -> None:
     health = Health()
-    async with joined(health) as (_, channel):
-        async with HealthStub(channel).watch(asking()) as call:
-            heard = [named(await call.receive())]
-            for status in (False, True):
-                thread = threading.Thread(target=health.set, args=("", status))
-                thread.start()
-                heard.append(named(await call.receive()))
-                thread.join()
+    async with joined(health) as (_, channel), HealthStub(channel).watch(asking()) as call:
+        heard = [named(await call.receive())]
+        for status in (False, True):
+            thread = threading.Thread(target=health.set, args=("", status))
+            thread.start()
+            heard.append(named(await call.receive()))
+            thread.join()
     assert heard == ["SERVING", "NOT_SERVING", "SERVING"]
 
 
@@ -144,18 +144,17 @@ async def test_threads_that_race_leave_the_last_status_with_the_watcher() -> Non
             health.set("", n % 2 == 0)
         health.set("", "UNKNOWN")
 
-    async with joined(health) as (_, channel):
-        async with HealthStub(channel).watch(asking()) as call:
-            await call.receive()
-            threads = [threading.Thread(target=flip) for _ in range(2)]
-            for thread in threads:
-                thread.start()
-            await asyncio.to_thread(lambda: [thread.join() for thread in threads])
-            health.set("", "NOT_SERVING")
-            while named(await call.receive()) != "NOT_SERVING":
-                pass
-            health.set("", "UNKNOWN")
-            assert named(await call.receive()) == "UNKNOWN"
+    async with joined(health) as (_, channel), HealthStub(channel).watch(asking()) as call:
+        await call.receive()
+        threads = [threading.Thread(target=flip) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        await asyncio.to_thread(lambda: [thread.join() for thread in threads])
+        health.set("", "NOT_SERVING")
+        while named(await call.receive()) != "NOT_SERVING":
+            pass
+        health.set("", "UNKNOWN")
+        assert named(await call.receive()) == "UNKNOWN"
 
 
 async def test_a_drain_tells_watchers_and_lets_them_go() -> None:

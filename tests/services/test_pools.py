@@ -26,9 +26,11 @@ descriptor_pool.Default().AddSerializedFile(file.SerializeToString())
 LAZY = """
 import sys
 import gyrfalcon as gyr
-assert not [name for name in sys.modules if name.startswith(("google.protobuf", "gyrfalcon.services"))]
+assert "gyrfalcon.services" not in sys.modules
 gyr.services.Health
-assert not [name for name in sys.modules if "reflection" in name or "channelz" in name]
+loaded = {name.rpartition(".")[2] for name in sys.modules if name.startswith("gyrfalcon.services.")}
+assert "health_pb2" in loaded
+assert not loaded & {"reflection", "reflection_pb2", "channelz", "channelz_pb2"}
 """
 
 

@@ -36,7 +36,11 @@ def extended_pool() -> DescriptorPool:
             name=f"open/{name}.proto", package="open", syntax="proto2", dependency=[base.name]
         )
         file.extension.add(
-            name=name, number=number, extendee=".open.Base", label="LABEL_OPTIONAL", type="TYPE_BOOL"
+            name=name,
+            number=number,
+            extendee=".open.Base",
+            label="LABEL_OPTIONAL",
+            type="TYPE_BOOL",
         )
         pool.AddSerializedFile(file.SerializeToString())
     service = descriptor_pb2.FileDescriptorProto(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 from typing import TypeVar
 
 from google.protobuf import timestamp_pb2
@@ -61,7 +62,7 @@ class Channelz(ChannelzService):
         server = _known(stats.find_server(request.server_id), "server", request.server_id)
         found = [number for number in server.connections if number >= request.start_socket_id]
         return pb.GetServerSocketsResponse(
-            socket_ref=_sockets(tuple(found[:limit])), end=len(found) <= limit
+            socket_ref=_sockets(found[:limit]), end=len(found) <= limit
         )
 
     async def get_channel(
@@ -135,7 +136,7 @@ def _channel(figures: stats.ChannelStats) -> pb.Channel:
     return pb.Channel(
         ref=pb.ChannelRef(channel_id=figures.id, name=figures.target),
         data=_data(figures),
-        subchannel_ref=[pb.SubchannelRef(subchannel_id=number) for number in figures.subchannels],
+        subchannel_ref=_subchannels(figures.subchannels),
     )
 
 
@@ -153,8 +154,20 @@ def _data(figures: stats.ChannelStats | stats.SubchannelStats) -> pb.ChannelData
     return data
 
 
-def _sockets(numbers: tuple[int, ...]) -> list[pb.SocketRef]:
-    return [pb.SocketRef(socket_id=number) for number in numbers]
+def _sockets(numbers: Iterable[int]) -> list[pb.SocketRef]:
+    found = ((number, stats.find_connection(number)) for number in numbers)
+    return [
+        pb.SocketRef(socket_id=number, name=connection.remote if connection else "")
+        for number, connection in found
+    ]
+
+
+def _subchannels(numbers: Iterable[int]) -> list[pb.SubchannelRef]:
+    found = ((number, stats.find_subchannel(number)) for number in numbers)
+    return [
+        pb.SubchannelRef(subchannel_id=number, name=subchannel.target if subchannel else "")
+        for number, subchannel in found
+    ]
 
 
 def _socket(figures: stats.SocketStats) -> pb.Socket:

@@ -115,15 +115,15 @@ class _Descriptors:
 
 
 def _pools(services: Iterable[gyr.ServiceDefinition]) -> list[DescriptorPool]:
-    """The pools of the services' messages, then the default one; what is no protobuf message has
-    none."""
+    """The pools of the services' messages, the default one last: another copy of a definition may
+    stand there. What is no protobuf message has none."""
     methods = (method for definition in services for method in definition.methods)
     messages = (message for method in methods for message in (method.request, method.response))
     found: dict[Any, None] = {
         message.DESCRIPTOR.file.pool: None for message in messages if issubclass(message, Message)
     }
-    found[descriptor_pool.Default()] = None
-    return list(found)
+    found.pop(descriptor_pool.Default(), None)
+    return [*found, descriptor_pool.Default()]
 
 
 def _file(descriptor: Any) -> FileDescriptor:
