@@ -14,18 +14,18 @@ from .rpc.stats import (
     SUBCHANNELS,
     CallStats,
     ChannelStats,
+    ConnectionStats,
     ListenerStats,
     ServerStats,
-    SocketStats,
     SubchannelStats,
 )
 
 __all__ = [
     "CallStats",
     "ChannelStats",
+    "ConnectionStats",
     "ListenerStats",
     "ServerStats",
-    "SocketStats",
     "SubchannelStats",
     "find_channel",
     "find_connection",
@@ -62,7 +62,7 @@ def find_subchannel(number: int) -> SubchannelStats | None:
     return SUBCHANNELS.find(number)
 
 
-def find_connection(number: int) -> SocketStats | None:
+def find_connection(number: int) -> ConnectionStats | None:
     """The connection with that id, of a server or a channel; None when there is none (any more)."""
     return CONNECTIONS.find(number)
 

@@ -26,7 +26,7 @@ async def test_a_stock_client_reads_a_server_down_to_its_sockets() -> None:
     async with joined(Channelz()) as (server, channel):
         await OrderManagementStub(channel).get_order(StringValue(value="1"))
         async with grpc.aio.insecure_channel(channel.target) as asking:
-            stub = channelz_pb2_grpc.ChannelzStub(asking)
+            stub = channelz_pb2_grpc.ChannelzStub(asking)  # pyright: ignore[reportArgumentType]
             number = server.stats().id
             one = await stub.GetServer(channelz_pb2.GetServerRequest(server_id=number))
             listed = await stub.GetServers(channelz_pb2.GetServersRequest(start_server_id=number))
@@ -53,7 +53,7 @@ async def test_a_stock_client_reads_a_channel_down_to_its_socket() -> None:
         await orders.get_order(StringValue(value="1"))
         await orders.get_order(StringValue(value="none")).status()
         async with grpc.aio.insecure_channel(channel.target) as asking:
-            stub = channelz_pb2_grpc.ChannelzStub(asking)
+            stub = channelz_pb2_grpc.ChannelzStub(asking)  # pyright: ignore[reportArgumentType]
             start = channel.stats().id
             listed = await stub.GetTopChannels(
                 channelz_pb2.GetTopChannelsRequest(start_channel_id=start)

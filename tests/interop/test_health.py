@@ -40,7 +40,7 @@ async def stock_client(own: Health) -> AsyncIterator[tuple[gyr.Server, Any]]:
 async def stock_server() -> AsyncIterator[tuple[Any, HealthStub]]:
     """Our stub of a server of grpcio's, and its servicer."""
     server = grpc.aio.server()
-    servicer = health.aio.HealthServicer()
+    servicer = health.aio.HealthServicer()  # pyright: ignore[reportAttributeAccessIssue]
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -67,7 +67,8 @@ async def test_a_stock_client_lists() -> None:
     own = Health(liveness=None, readiness=None)
     own.set("shop.Cart", False)
     async with stock_client(own) as (_, stub):
-        answer = await stub.List(health_pb2.HealthListRequest())
+        request = health_pb2.HealthListRequest()  # pyright: ignore[reportAttributeAccessIssue]
+        answer = await stub.List(request)
     assert {name: one.status for name, one in answer.statuses.items()} == {
         "": SERVING,
         "shop.Cart": NOT_SERVING,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -149,7 +150,8 @@ async def test_threads_that_race_leave_the_last_status_with_the_watcher() -> Non
         threads = [threading.Thread(target=flip) for _ in range(2)]
         for thread in threads:
             thread.start()
-        await asyncio.to_thread(lambda: [thread.join() for thread in threads])
+        for thread in threads:
+            await asyncio.to_thread(thread.join)
         health.set("", "NOT_SERVING")
         while named(await call.receive()) != "NOT_SERVING":
             pass
@@ -172,7 +174,7 @@ async def test_a_drain_tells_watchers_and_lets_them_go() -> None:
     assert ends == [gyr.StatusCode.UNAVAILABLE] * 4
 
 
-async def failing(call: Any) -> Any:
+async def failing(call: Any) -> AsyncIterator[HealthCheckResponse]:
     """What still comes of a call that ends with Unavailable."""
     try:
         async for one in call:

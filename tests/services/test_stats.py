@@ -35,7 +35,7 @@ async def echo_all(
         yield request
 
 
-def both_ends(stub: Stub) -> tuple[stats.SocketStats, stats.SocketStats]:
+def both_ends(stub: Stub) -> tuple[stats.ConnectionStats, stats.ConnectionStats]:
     """The one connection, as client and as server have it."""
     (subchannel,) = (stats.find_subchannel(one) for one in stub.channel.stats().subchannels)
     assert subchannel is not None

@@ -37,7 +37,7 @@ class CallStats:
 
 
 @dataclass(frozen=True, slots=True)
-class SocketStats:
+class ConnectionStats:
     """One connection. Times are seconds as `time.time()` has them, a few milliseconds coarse;
     None: it did not happen yet."""
 
@@ -80,7 +80,7 @@ class ListenerStats:
     name: str
     """As it was asked for, with the port: "localhost:50051"."""
     addresses: tuple[str, ...]
-    """As `SocketStats.local` has them, one for each socket: "ipv4:127.0.0.1:50051"."""
+    """As `ConnectionStats.local` has them, one for each socket: "ipv4:127.0.0.1:50051"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ SERVERS: Registry[ServerStats] = Registry()
 CHANNELS: Registry[ChannelStats] = Registry()
 SUBCHANNELS: Registry[SubchannelStats] = Registry()
 LISTENERS: Registry[ListenerStats] = Registry()
-CONNECTIONS: Registry[SocketStats] = Registry()
+CONNECTIONS: Registry[ConnectionStats] = Registry()
 
 
 def latest(times: Iterable[float | None]) -> float | None:

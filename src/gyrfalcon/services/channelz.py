@@ -11,8 +11,15 @@ from google.protobuf import timestamp_pb2
 import gyrfalcon as gyr
 from gyrfalcon import stats
 
+from .proto.grpc.channelz.v1 import channelz_pb2
 from .proto.grpc.channelz.v1 import channelz_pb2 as pb
-from .proto.grpc.channelz.v1.channelz_gyr import ChannelzService
+from .proto.grpc.channelz.v1.channelz_gyr import (
+    ChannelzBlockingStub,
+    ChannelzService,
+    ChannelzStub,
+)
+
+__all__ = ["Channelz", "ChannelzBlockingStub", "ChannelzStub", "channelz_pb2"]
 
 _T = TypeVar("_T")
 
@@ -170,7 +177,7 @@ def _subchannels(numbers: Iterable[int]) -> list[pb.SubchannelRef]:
     ]
 
 
-def _socket(figures: stats.SocketStats) -> pb.Socket:
+def _socket(figures: stats.ConnectionStats) -> pb.Socket:
     data = pb.SocketData(
         streams_started=figures.streams_started,
         streams_succeeded=figures.streams_succeeded,

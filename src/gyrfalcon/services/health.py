@@ -11,7 +11,9 @@ from collections.abc import AsyncIterator
 import gyrfalcon as gyr
 
 from .proto.grpc.health.v1 import health_pb2
-from .proto.grpc.health.v1.health_gyr import HealthService
+from .proto.grpc.health.v1.health_gyr import HealthBlockingStub, HealthService, HealthStub
+
+__all__ = ["Health", "HealthBlockingStub", "HealthStub", "ServingStatus", "health_pb2"]
 
 # A service is asked for by a name that the client makes up; a watcher keeps it.
 MAX_NAME_BYTES = 256

@@ -12,10 +12,17 @@ from google.protobuf.message import Message
 
 import gyrfalcon as gyr
 
+from .proto.grpc.reflection.v1 import reflection_pb2
 from .proto.grpc.reflection.v1 import reflection_pb2 as v1
+from .proto.grpc.reflection.v1.reflection_gyr import (
+    ServerReflectionBlockingStub,
+    ServerReflectionStub,
+)
 from .proto.grpc.reflection.v1.reflection_gyr import ServerReflectionService as ServiceV1
 from .proto.grpc.reflection.v1alpha import reflection_pb2 as v1alpha
 from .proto.grpc.reflection.v1alpha.reflection_gyr import ServerReflectionService as ServiceV1Alpha
+
+__all__ = ["Reflection", "ServerReflectionBlockingStub", "ServerReflectionStub", "reflection_pb2"]
 
 _T = TypeVar("_T")
 _Request = v1.ServerReflectionRequest | v1alpha.ServerReflectionRequest

@@ -2,7 +2,7 @@ import asyncio
 import logging
 
 from .._core.connection import Connection
-from ..rpc.stats import SocketStats
+from ..rpc.stats import ConnectionStats
 
 log: logging.Logger
 
@@ -22,7 +22,7 @@ class Driver:
     def id(self) -> int: ...
     @property
     def keepalives_sent(self) -> int: ...
-    def stats(self) -> SocketStats: ...
+    def stats(self) -> ConnectionStats: ...
     @property
     def peer(self) -> str:
         """The other end: "ipv4:127.0.0.1:50051", "ipv6:[::1]:50051", "unix:PATH"; "unknown" before

@@ -15,7 +15,7 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, clockid_t, timespec
 from .._core.connection cimport Connection
 from .._core.stream cimport Link, Sink, Stream
 
-from ..rpc.stats import CONNECTIONS, SocketStats
+from ..rpc.stats import CONNECTIONS, ConnectionStats
 from .addresses import describe_address
 
 log = logging.getLogger("gyrfalcon.transport")
@@ -316,10 +316,10 @@ cdef class Driver:
         return time.time() - (monotonic() - moment) if moment else None
 
     def stats(self):
-        """The figures of this connection, as rpc.stats.SocketStats. Any thread."""
+        """The figures of this connection, as rpc.stats.ConnectionStats. Any thread."""
         cdef Connection connection = self.connection
         cdef object opened = self.wall_time(self.stream_at)
-        return SocketStats(
+        return ConnectionStats(
             id=self.id,
             local=describe_address(self.transport.get_extra_info("sockname")),
             remote=self.peer_name,
