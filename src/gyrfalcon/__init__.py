@@ -11,6 +11,8 @@ from ._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from . import blocking as blocking
+    from . import services as services
+    from . import stats as stats
     from .client import Call as Call
     from .client import Channel as Channel
     from .client import StreamStream as StreamStream
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from .server import RequestStream as RequestStream
     from .server import Server as Server
     from .server import ServerContext as ServerContext
+    from .server import ServerObserver as ServerObserver
 
 __all__ = [
     "PROTOBUF",
@@ -77,6 +80,7 @@ __all__ = [
     "RpcError",
     "Server",
     "ServerContext",
+    "ServerObserver",
     "Service",
     "ServiceDefinition",
     "Status",
@@ -94,6 +98,8 @@ __all__ = [
     "Unimplemented",
     "Unknown",
     "blocking",
+    "services",
+    "stats",
 ]
 
 _ROOMS = {
@@ -108,10 +114,10 @@ _ROOMS = {
         "ServiceDefinition Status StatusCode Unauthenticated Unavailable Unimplemented "
         "Unknown"
     ),
-    "server": ("RequestStream Server ServerContext"),
+    "server": ("RequestStream Server ServerContext ServerObserver"),
 }
 # Rooms that programs name themselves.
-_PACKAGES = frozenset({"blocking"})
+_PACKAGES = frozenset({"blocking", "services", "stats"})
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names.split()}
 
 

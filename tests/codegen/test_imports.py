@@ -148,3 +148,26 @@ def test_folders_that_no_import_statement_can_name(tmp_path: Path, out: str, pre
     )
     expected = f"{prefix}v1.0.version_pb2 {prefix}class.public_pb2\n"
     assert (done.stderr, done.stdout) == ("", expected)
+
+
+def test_a_service_registers_itself_where_its_messages_are_all_imported(tmp_path: Path) -> None:
+    """Reflection looks for the service in the pool: no message of its own would bring it there."""
+    (tmp_path / "bell.proto").write_text(
+        'syntax = "proto3"; package bell; import "google/protobuf/empty.proto";\n'
+        "service Bell { rpc Ring(google.protobuf.Empty) returns (google.protobuf.Empty); }\n",
+        encoding="utf-8",
+    )
+    generate([tmp_path / "bell.proto"], tmp_path, proto_paths=[tmp_path], package=False)
+    program = (
+        "import bell_gyr\n"
+        "from google.protobuf import descriptor_pool\n"
+        "print(descriptor_pool.Default().FindServiceByName('bell.Bell').file.name)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert (done.stdout, done.stderr) == ("bell.proto\n", "")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import gyrfalcon as gyr
-from gyrfalcon import policy
+from gyrfalcon import policy, services, stats
 from tests.docs.pages import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -39,7 +39,9 @@ def write(default: object) -> str:
     return f"{default:,g}"
 
 
-@pytest.mark.parametrize("module", [gyr, policy], ids=["gyrfalcon", "gyrfalcon.policy"])
+@pytest.mark.parametrize(
+    "module", [gyr, policy, services, stats], ids=lambda module: module.__name__
+)
 def test_every_exported_name_is_explained(module: Any) -> None:
     pages = "\n".join(path.read_text(encoding="utf-8") for path in REFERENCE.glob("*.md"))
     assert set(module.__all__) - code_of(pages) == set()
@@ -83,6 +85,13 @@ def test_every_limit_has_a_line(kind: type) -> None:
         (gyr.Method, "codecs.md"),
         (gyr.Codec, "codecs.md"),
         (gyr.Compression, "compression.md"),
+        (gyr.ServerObserver, "server.md"),
+        (stats.ServerStats, "stats.md"),
+        (stats.ChannelStats, "stats.md"),
+        (stats.SubchannelStats, "stats.md"),
+        (stats.CallStats, "stats.md"),
+        (stats.ConnectionStats, "stats.md"),
+        (stats.ListenerStats, "stats.md"),
     ],
 )
 def test_every_attribute_is_explained(kind: type, page: str) -> None:

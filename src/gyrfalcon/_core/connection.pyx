@@ -543,6 +543,7 @@ cdef class Connection:
             (<Stream> self.first_stream).previous = <PyObject *> stream
         self.first_stream = <PyObject *> stream
         self.open_streams += 1
+        self.link.streams_started += 1
 
     cdef void unlink_stream(self, Stream stream) noexcept:
         if stream.previous != NULL:
@@ -561,6 +562,11 @@ cdef class Connection:
     cdef int end_stream(self, Stream stream, int64_t code) except -1:
         if not self.is_server and not stream.head_sent:
             stream.events |= UNSENT
+            self.link.streams_started -= 1
+        elif stream.head_sent if self.is_server else stream.remote_ended:
+            self.link.streams_succeeded += 1
+        else:
+            self.link.streams_failed += 1
         stream.close(code)
         self.unlink_stream(stream)
         return 0
@@ -601,6 +607,42 @@ cdef class Connection:
     def unread_bytes(self):
         """Bytes of whole messages that are held for applications."""
         return self.link.unread
+
+    @property
+    def streams_started(self):
+        """Streams that either end opened (a client: those that were sent, or are to be)."""
+        return self.link.streams_started
+
+    @property
+    def streams_succeeded(self):
+        """Streams that the server ended with END_STREAM."""
+        return self.link.streams_succeeded
+
+    @property
+    def streams_failed(self):
+        """Streams that were reset, or lost with the connection."""
+        return self.link.streams_failed
+
+    @property
+    def messages_sent(self):
+        """Messages whose last byte was taken with the output; those that went together with later
+        ones count when these are out."""
+        return self.link.messages_sent
+
+    @property
+    def messages_received(self):
+        """Whole messages that came."""
+        return self.link.messages_received
+
+    @property
+    def send_window(self):
+        """Bytes that may be sent at present, all streams together (RFC 9113 6.9.1)."""
+        return 0 if self.session == NULL else nghttp2_session_get_remote_window_size(self.session)
+
+    @property
+    def receive_window(self):
+        """Bytes that the peer may send at present, all streams together."""
+        return 0 if self.session == NULL else nghttp2_session_get_local_window_size(self.session)
 
     @property
     def can_open(self):

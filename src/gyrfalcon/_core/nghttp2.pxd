@@ -192,6 +192,7 @@ cdef extern from "<nghttp2/nghttp2.h>":
                                               int32_t stream_id, int32_t window_size)
     int32_t nghttp2_session_get_stream_remote_window_size(nghttp2_session *session, int32_t id)
     int32_t nghttp2_session_get_remote_window_size(nghttp2_session *session)
+    int32_t nghttp2_session_get_local_window_size(nghttp2_session *session)
     int nghttp2_session_terminate_session(nghttp2_session *session, uint32_t error_code)
     int nghttp2_session_consume_connection(nghttp2_session *session, size_t size)
     int nghttp2_session_consume_stream(nghttp2_session *session, int32_t stream_id, size_t size)

@@ -1,5 +1,5 @@
 from cpython.object cimport PyObject
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from .fields cimport Fields, HeaderBlock
 from .nghttp2 cimport nghttp2_data_source, nghttp2_session, ssize_t
@@ -26,6 +26,11 @@ cdef struct Link:
     size_t received             # connection credit to give back after this batch
     bint dirty                  # something may wait to be sent
     PyObject *ready             # list of the streams that have events
+    uint64_t streams_started
+    uint64_t streams_succeeded  # the server ended them, with END_STREAM
+    uint64_t streams_failed
+    uint64_t messages_sent      # those whose last byte was put into a frame
+    uint64_t messages_received
 
 
 cdef struct Segment:
@@ -35,6 +40,7 @@ cdef struct Segment:
     size_t length
     size_t offset
     size_t capacity
+    uint64_t messages           # that end in here
 
 
 cdef class CompressedMessage:

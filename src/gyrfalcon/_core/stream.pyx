@@ -205,6 +205,7 @@ cdef class Stream:
             self.messages.append(data)
         self.queued_bytes += size
         self.link.unread += size
+        self.link.messages_received += 1
         self.prefix_length = 0
         self.message_received = 0
         return self.signal(MESSAGE)
@@ -368,6 +369,7 @@ cdef class Stream:
             self.append_copy(<uint8_t *> PyBytes_AS_STRING(data), length)
         else:
             self.append_reference(data)
+        self.out_last.messages += 1
         return self.resume()
 
     cdef int append_copy(self, const uint8_t *data, size_t length) except -1:
@@ -384,6 +386,7 @@ cdef class Stream:
             last.data = <uint8_t *> last + sizeof(Segment)
             last.capacity = capacity
             last.length = last.offset = 0
+            last.messages = 0
             last.next = NULL
             if self.out_last == NULL:
                 self.out_first = last
@@ -404,6 +407,7 @@ cdef class Stream:
         last.data = <uint8_t *> PyBytes_AS_STRING(data)
         last.length = last.capacity = PyBytes_GET_SIZE(data)
         last.offset = 0
+        last.messages = 0
         last.next = NULL
         if self.out_last == NULL:
             self.out_first = last
@@ -430,6 +434,8 @@ cdef class Stream:
                 self.out_first = first.next
                 if self.out_first == NULL:
                     self.out_last = NULL
+                if self.link != NULL:
+                    self.link.messages_sent += first.messages
                 Py_XDECREF(first.owner)
                 free(first)
 
@@ -442,7 +448,9 @@ cdef class Stream:
         while left:
             segment = link[0]
             self.out_last = segment
-            segment.length = min(segment.length, segment.offset + left)
+            if segment.length - segment.offset > left:
+                segment.length = segment.offset + left
+                segment.messages = 0
             left -= segment.length - segment.offset
             segment.capacity = segment.length
             link = &segment.next

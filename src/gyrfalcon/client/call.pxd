@@ -1,5 +1,5 @@
 from cpython.object cimport PyObject
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from .._core.stream cimport Sink, Stream
 from ..transport.driver cimport Driver
@@ -22,6 +22,7 @@ cdef class ClientDriver(Driver):
     cdef object owner               # the subchannel
     cdef bint announced
     cdef bint usable                # READY, and takes new streams
+    cdef uint64_t calls_succeeded
 
     cdef int note_goaway(self) except -1
 
@@ -36,6 +37,9 @@ cdef class CallPlace:
     cdef Py_ssize_t max_send_bytes  # below zero: no limit
     cdef object compression
     cdef readonly object target_name
+    cdef uint64_t calls_started
+    cdef uint64_t calls_succeeded
+    cdef uint64_t calls_failed
 
     cdef int bind(self) except -1
 

@@ -40,6 +40,7 @@ from ..wire.grpc cimport (
 from ..rpc.compression import COMPRESSIONS
 from ..rpc.errors import RpcError, from_status
 from ..rpc.metadata import Metadata, pairs
+from ..rpc.stats import CallStats
 from ..rpc.status import Status, StatusCode
 
 log = logging.getLogger("gyrfalcon.client")
@@ -88,6 +89,14 @@ cdef class ClientDriver(Driver):
         self.usable = False
         self.owner.connection_lost(self, error)
         return 0
+
+    def call_stats(self):
+        """The calls on this connection, as rpc.stats.CallStats. Any thread."""
+        started = self.connection.streams_started
+        running = self.connection.open_streams
+        return CallStats(
+            started, self.calls_succeeded, max(started - self.calls_succeeded - running, 0),
+            self.wall_time(self.stream_at))
 
     @property
     def takes_calls(self):
@@ -153,6 +162,11 @@ cdef class CallPlace:
         # A shared loop has no thread of its own.
         self.thread = 0 if isinstance(loop, SharedLoop) else PyThread_get_thread_ident()
         return 0
+
+    def call_stats(self):
+        """The calls of the channel, as rpc.stats.CallStats; it does not know when the last one
+        began. Any thread."""
+        return CallStats(self.calls_started, self.calls_succeeded, self.calls_failed)
 
     def bind_loop(self):
         """Tie the channel to the running loop.
@@ -445,6 +459,11 @@ cdef class Call(Waiting):
 
     cdef int finished(self) except -1:
         """The call has its outcome."""
+        if self.outcome.code == OK:
+            self.channel.calls_succeeded += 1
+            self.driver.calls_succeeded += 1
+        else:
+            self.channel.calls_failed += 1
         self.request = None
         self.unsent = None
         if self.waiting_timer is not None:
@@ -757,6 +776,7 @@ cdef class MultiCallable:
         if channel.closed:
             raise RuntimeError(f"{channel!r} is closed; no calls can be made")
         call.channel = channel
+        channel.calls_started += 1
         call.loop = channel.loop
         call.template = self.template
         call.rpc_method = self.method

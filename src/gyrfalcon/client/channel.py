@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import sys
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -24,6 +26,7 @@ from ..policy.target import Address, parse_target
 from ..rpc.compression import COMPRESSIONS, Compression
 from ..rpc.method import Method
 from ..rpc.options import check_connection_options, check_header_text, check_int, check_seconds
+from ..rpc.stats import CHANNELS, ChannelStats, latest
 from ..rpc.status import Status, StatusCode
 from ..transport.dns import DnsResolver
 from ..wire.grpc import RequestTemplate
@@ -121,6 +124,11 @@ class Channel(CallPlace):
         self._waiting: dict[Call, None] = {}
         self._held: set[Call] = set()
         self._reason = "the channel has not connected yet"
+        self._created = time.time()
+        # Of calls that had to wait for a connection, and of subchannels that are gone; the others
+        # know it themselves.
+        self._last_started: float | None = None
+        self._id = CHANNELS.add(self)
 
     # ------------------------------------------------------------------ for callers
 
@@ -163,6 +171,21 @@ class Channel(CallPlace):
             self._balancer.close()
         self._set_state(ConnectivityState.SHUTDOWN)
         await asyncio.gather(*(subchannel.close(grace or 0.0) for subchannel in subchannels))
+        CHANNELS.remove(self._id)
+
+    def stats(self) -> ChannelStats:
+        """The figures of this channel: its state, its calls, its subchannels. Any thread."""
+        # list() of a set is one step; the loop's thread may go on meanwhile.
+        subchannels = [subchannel.stats() for subchannel in list(self._subchannels)]
+        started = [self._last_started, *(figures.calls.last_started for figures in subchannels)]
+        return ChannelStats(
+            id=self._id,
+            created=self._created,
+            target=self._target.text,
+            state=self._state.name,
+            calls=dataclasses.replace(self.call_stats(), last_started=latest(started)),
+            subchannels=tuple(sorted(figures.id for figures in subchannels)),
+        )
 
     async def __aenter__(self) -> Channel:
         self.bind_loop()
@@ -197,6 +220,7 @@ class Channel(CallPlace):
         """Find a connection for a call, or let it wait for one."""
         if self._pick_for(call):
             return
+        self._last_started = time.time()
         self._waiting[call] = None
         self._wake_up()
 
@@ -222,7 +246,7 @@ class Channel(CallPlace):
             self._connection_options,
             self._connect_timeout,
             self._subchannel_changed,
-            self._subchannels.discard,
+            self._forget_subchannel,
         )
         self._subchannels.add(subchannel)
         return subchannel
@@ -325,6 +349,11 @@ class Channel(CallPlace):
             call._fail(picked.failure.code, picked.failure.message)
             return True
         return False
+
+    def _forget_subchannel(self, subchannel: Subchannel) -> None:
+        """It was shut down, and its last connection is gone."""
+        self._subchannels.discard(subchannel)
+        self._last_started = latest((self._last_started, subchannel.stats().calls.last_started))
 
     def _set_state(self, state: ConnectivityState) -> None:
         if state is self._state:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from .._core.connection import Connection
 from ..policy.backoff import ConnectionBackoff
 from ..policy.connectivity import ConnectivityState
 from ..policy.target import Address
+from ..rpc.stats import SUBCHANNELS, CallStats, SubchannelStats
 from ..rpc.status import Status, StatusCode
 from ..transport.connector import connect
 from .call import ClientDriver
@@ -57,6 +59,9 @@ class Subchannel:
         self._handshake: asyncio.Future[None] | None = None
         self._step = ""
         self._shut_down = False
+        self._created = time.time()
+        self._past_calls = CallStats()
+        self.id = SUBCHANNELS.add(self)
 
     # ------------------------------------------------------------------ for the balancer
 
@@ -117,6 +122,7 @@ class Subchannel:
 
     def connection_lost(self, driver: ClientProtocol, error: Exception | None) -> None:
         """The connection is gone."""
+        self._past_calls += driver.call_stats()
         closed = self._connections.pop(driver, None)
         if closed is not None and not closed.done():
             closed.set_result(None)
@@ -197,6 +203,19 @@ class Subchannel:
         if state is not self._state and not self._shut_down:
             self._state = state
             self._changed(self, state, status)
+
+    def stats(self) -> SubchannelStats:
+        """The figures of this subchannel. Any thread."""
+        # list() of a dict is one step; the loop's thread may go on meanwhile.
+        drivers = list(self._connections)
+        return SubchannelStats(
+            id=self.id,
+            created=self._created,
+            target=str(self.address),
+            state=self._state.name,
+            calls=sum((driver.call_stats() for driver in drivers), self._past_calls),
+            connections=tuple(sorted(driver.id for driver in drivers)),
+        )
 
     def __repr__(self) -> str:
         return f"<Subchannel to {self.address} {self._state.name}>"

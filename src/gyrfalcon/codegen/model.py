@@ -171,14 +171,14 @@ def _refuse_class_clashes(file: FileDescriptorProto) -> None:
 
 
 def _bindings(file: FileDescriptorProto, index: MessageIndex, scope: Scope) -> dict[str, str]:
-    modules = sorted(
-        {
-            index.module(type_name)
-            for service in file.service
-            for method in service.method
-            for type_name in (method.input_type, method.output_type)
-        }
-    )
+    used = {
+        index.module(type_name)
+        for service in file.service
+        for method in service.method
+        for type_name in (method.input_type, method.output_type)
+    }
+    # Also where no method has a message of it: it registers the service that reflection looks for.
+    modules = sorted({*used, module_name(file.name, "_pb2")})
     short = [module.rpartition(".")[2] for module in modules]
     return {
         module: scope.take(module_alias(last if short.count(last) == 1 else module))

@@ -1,3 +1,5 @@
+from libc.stdint cimport uint64_t
+
 from .._core.stream cimport Stream
 from ..transport.driver cimport Driver
 from ..transport.waiting cimport Operation, Waiting
@@ -20,6 +22,8 @@ cdef class Handler:
 
 cdef class CallHost(Driver):
     cdef Py_ssize_t running
+    cdef uint64_t calls_started
+    cdef uint64_t calls_succeeded
     cdef Py_ssize_t max_send_bytes      # below zero: no limit
     cdef int call_over(self) except -1
 

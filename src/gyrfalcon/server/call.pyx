@@ -243,6 +243,8 @@ cdef class ServerContext(Waiting):
             if code == 0:
                 code, message = int(error.code), error.message
             self.wire.write_status(self, code, message, None, None)
+        if code == 0:
+            self.host.calls_succeeded += 1
         if not self.stream.remote_ended:
             self.stream.discard_input()
         return self.host.changed()
@@ -298,6 +300,7 @@ cdef class ServerContext(Waiting):
                     self.wire.write_reply(self, data, self.reply_metadata)
                 except RpcError as error:
                     return self.fail(error)
+                self.host.calls_succeeded += 1
                 if not self.stream.remote_ended:
                     self.stream.discard_input()
                 self.host.changed()

@@ -12,7 +12,7 @@ import sys
 from collections import deque
 
 from cpython.object cimport PyObject
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t
 
 from .._core.fields cimport HeaderBlock, ValueCache
 from .._core.connection cimport Connection
@@ -20,6 +20,8 @@ from .._core.stream cimport Sink, Stream
 from ..transport.driver cimport monotonic
 from ..wire.exchange cimport ServerWire
 from .call cimport CallHost, Handler, PyContext_Copy, ServerContext, negotiate
+
+from ..rpc.stats import CallStats
 
 cdef extern from "Python.h":
     ctypedef enum PySendResult:
@@ -91,6 +93,15 @@ cdef class ServerDriver(CallHost):
         """Calls whose handler has not returned."""
         return self.running
 
+    def call_stats(self):
+        """The calls of this connection, as rpc.stats.CallStats. Any thread."""
+        return CallStats(
+            self.calls_started,
+            self.calls_succeeded,
+            max(<int64_t> (self.calls_started - self.calls_succeeded) - self.running, 0),
+            self.wall_time(self.stream_at),
+        )
+
     def worker_pool(self):
         """The threads that run `def` handlers."""
         return self.server.worker_pool()
@@ -144,6 +155,7 @@ cdef class ServerDriver(CallHost):
         if not call.wire.read_head(call):
             stream.discard_input()
             return IGNORE
+        self.calls_started += 1
         handler = self.find_handler(stream)
         if handler is None:
             path = stream.head.get(b":path") or b""

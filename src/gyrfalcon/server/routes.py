@@ -11,14 +11,19 @@ from ..rpc.method import Method, Service, ServiceDefinition
 from .call import Handler
 
 
+def list_services(services: Iterable[Service]) -> tuple[Service, ...]:
+    """What was passed as services; TypeError when it is one, or no iterable."""
+    if isinstance(services, Service) or not isinstance(services, Iterable):
+        raise TypeError(f"a server takes a list of services: pass [{services!r}]")
+    return tuple(services)
+
+
 def collect_handlers(services: Iterable[Service]) -> dict[bytes, Handler]:
     """The handlers of services, by the path as it stands on the wire.
 
     Methods that a service does not override are left out: they answer UNIMPLEMENTED. Raises
     TypeError for what is no service, ValueError for a service or method that stands there twice.
     """
-    if isinstance(services, Service) or not isinstance(services, Iterable):
-        raise TypeError(f"a server takes a list of services: pass [{services!r}]")
     handlers: dict[bytes, Handler] = {}
     seen: dict[str, Service] = {}
     for service in services:

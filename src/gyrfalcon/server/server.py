@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import logging
 import signal
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,13 +14,15 @@ from typing import Any
 from .._core.connection import Connection
 from ..policy.target import parse_listen_address
 from ..rpc.compression import COMPRESSIONS, Compression
-from ..rpc.method import Service
+from ..rpc.method import Service, ServiceDefinition
 from ..rpc.options import check_connection_options, check_int, check_seconds
+from ..rpc.stats import SERVERS, CallStats, ServerStats
 from ..transport.listener import Listener, open_listener
 from ..transport.loops import run_in_new_loop
 from ..wire.grpc import GRPC
 from .connection import ServerProtocol
-from .routes import collect_handlers
+from .observer import tell, tell_starting
+from .routes import collect_handlers, list_services, service_definitions
 
 log = logging.getLogger("gyrfalcon.server")
 
@@ -66,7 +69,8 @@ class Server:
         connection_window: int = 16 * 2**20,
         max_unread_bytes: int = 64 * 2**20,
     ) -> None:
-        self._handlers = collect_handlers(services)
+        self._services = list_services(services)
+        self._handlers = collect_handlers(self._services)
         self._connection_options: dict[str, Any] = check_connection_options(
             max_receive_bytes=max_receive_bytes,
             max_metadata_bytes=max_metadata_bytes,
@@ -95,6 +99,9 @@ class Server:
         self._stopping: asyncio.Task[None] | None = None
         self._closed = asyncio.Event()
         self._idle = asyncio.Event()
+        self._created = time.time()
+        self._past_calls = CallStats()
+        self._id = SERVERS.add(self)
 
     # ------------------------------------------------------------------ serving
 
@@ -111,6 +118,7 @@ class Server:
         (for servers that a thread runs)."""
         loop = asyncio.get_running_loop()
         if self._loop is None:
+            tell_starting(self._services, self)
             self._loop = loop
         elif self._loop is not loop:
             raise RuntimeError("this server runs on another event loop; make one for each loop")
@@ -188,6 +196,29 @@ class Server:
             log.info("stopping at once")
             self._hurry(loop.time())
 
+    # ------------------------------------------------------------------ what is served, and how
+
+    @property
+    def services(self) -> tuple[ServiceDefinition, ...]:
+        """The definitions of the services that are served, in their order."""
+        return tuple(
+            definition
+            for service in self._services
+            for _, definition in service_definitions(service)
+        )
+
+    def stats(self) -> ServerStats:
+        """The figures of this server: calls, addresses, connections. Any thread."""
+        # list() of a set is one step; the loop's thread may go on meanwhile.
+        drivers = list(self._drivers)
+        return ServerStats(
+            id=self._id,
+            created=self._created,
+            calls=sum((driver.call_stats() for driver in drivers), self._past_calls),
+            listeners=tuple(listener.stats() for listener in self._listeners),
+            connections=tuple(sorted(driver.id for driver in drivers)),
+        )
+
     # ------------------------------------------------------------------ connections
 
     def _make_driver(self, context: contextvars.Context) -> ServerProtocol:
@@ -212,6 +243,7 @@ class Server:
         """A connection is gone and the handlers of its calls have returned
         (called by its driver)."""
         self._drivers.discard(driver)
+        self._past_calls += driver.call_stats()
         if not self._drivers:
             self._idle.set()
 
@@ -242,6 +274,8 @@ class Server:
             self._give_up.set_result(None)
 
     async def _stop(self) -> None:
+        if self._loop is not None:
+            tell(self._services, self, "server_draining")
         for listener in self._listeners:
             listener.close()
         for driver in list(self._drivers):
@@ -253,6 +287,9 @@ class Server:
                 self._give_up_timer.cancel()
             if self._pool is not None:
                 self._pool.shutdown(wait=not self._drivers, cancel_futures=True)
+            SERVERS.remove(self._id)
+            if self._loop is not None:
+                tell(self._services, self, "server_stopped")
             self._closed.set()
 
     async def _end_calls(self) -> None:

@@ -1,4 +1,4 @@
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint64_t
 
 from .._core.connection cimport Connection
 from .._core.stream cimport Sink, Stream
@@ -22,6 +22,16 @@ cdef class Driver:
     cdef bint runs_tasks
     cdef bint task_checked
     cdef str peer_name
+    cdef object __weakref__
+    cdef readonly long long id      # among all that is counted in this process; 0: not yet there
+    # what was there at the last look, and the (coarse) time of the first look at more
+    cdef uint64_t streams_seen
+    cdef uint64_t sent_seen
+    cdef uint64_t received_seen
+    cdef double stream_at
+    cdef double sent_at
+    cdef double received_at
+    cdef readonly uint64_t keepalives_sent
 
     cdef Sink accept(self, Stream stream)
     cdef int made(self) except -1
@@ -34,3 +44,5 @@ cdef class Driver:
     cdef int update_timer(self) except -1
     cdef bint may_run_tasks(self) except -1
     cdef int fail_stream(self, Stream stream) except -1
+    cdef void note_activity(self) noexcept
+    cdef object wall_time(self, double moment)

@@ -2,6 +2,7 @@ import asyncio
 import logging
 
 from .._core.connection import Connection
+from ..rpc.stats import ConnectionStats
 
 log: logging.Logger
 
@@ -17,6 +18,11 @@ class Driver:
     def transport(self) -> asyncio.Transport | None: ...
     @property
     def lost(self) -> bool: ...
+    @property
+    def id(self) -> int: ...
+    @property
+    def keepalives_sent(self) -> int: ...
+    def stats(self) -> ConnectionStats: ...
     @property
     def peer(self) -> str:
         """The other end: "ipv4:127.0.0.1:50051", "ipv6:[::1]:50051", "unix:PATH"; "unknown" before

@@ -6,14 +6,16 @@ of the loop produced in one piece. Everything happens in the loop's own thread.
 import asyncio
 import logging
 import threading
+import time
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from libc.stdint cimport uint8_t
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, clockid_t, timespec
 
 from .._core.connection cimport Connection
-from .._core.stream cimport Sink, Stream
+from .._core.stream cimport Link, Sink, Stream
 
+from ..rpc.stats import CONNECTIONS, ConnectionStats
 from .addresses import describe_address
 
 log = logging.getLogger("gyrfalcon.transport")
@@ -34,6 +36,26 @@ _buffers = threading.local()
 cdef double monotonic() noexcept:
     cdef timespec now
     clock_gettime(CLOCK_MONOTONIC, &now)
+    return <double> now.tv_sec + <double> now.tv_nsec * 1e-9
+
+
+cdef extern from *:
+    """
+    #include <time.h>
+    /* Linux: the same clock to some milliseconds, in 5 ns instead of 23 or more. */
+    #ifdef CLOCK_MONOTONIC_COARSE
+    #define GYR_COARSE CLOCK_MONOTONIC_COARSE
+    #else
+    #define GYR_COARSE CLOCK_MONOTONIC
+    #endif
+    """
+    clockid_t COARSE "GYR_COARSE"
+
+
+cdef double coarse_time() noexcept:
+    """monotonic(), to a few milliseconds."""
+    cdef timespec now
+    clock_gettime(COARSE, &now)
     return <double> now.tv_sec + <double> now.tv_nsec * 1e-9
 
 
@@ -83,6 +105,7 @@ cdef class Driver:
         """asyncio: the transport is there."""
         self.transport = transport
         self.peer_name = describe_address(transport.get_extra_info("peername"))
+        self.id = CONNECTIONS.add(self)
         self.buffer = read_buffer(self.loop)
         self.buffer_data = <uint8_t *> PyByteArray_AS_STRING(self.buffer)
         self.made()
@@ -101,6 +124,7 @@ cdef class Driver:
         self.task_checked = False
         try:
             self.connection.receive_bytes(self.buffer_data, <size_t> nbytes)
+            self.note_activity()
             self.dispatch()
             self.received()
         finally:
@@ -120,6 +144,7 @@ cdef class Driver:
         if self.lost:
             return
         self.lost = True
+        CONNECTIONS.remove(self.id)
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
@@ -201,6 +226,7 @@ cdef class Driver:
             if not output:
                 break
             self.transport.write(output)
+        self.note_activity()
         if self.connection.ready:
             # Streams fell under their low mark, or ended with what was written.
             self.held += 1
@@ -263,6 +289,55 @@ cdef class Driver:
             self.held -= 1
         self.flush()
         self.update_timer()
+
+    # ------------------------------------------------------------------ figures
+
+    cdef void note_activity(self) noexcept:
+        """Note the time of what happened since the last look: once for all that came together."""
+        cdef Link *link = &self.connection.link
+        cdef double now
+        if (link.messages_sent == self.sent_seen and link.messages_received == self.received_seen
+                and link.streams_started == self.streams_seen):
+            return
+        now = coarse_time()
+        if link.messages_sent != self.sent_seen:
+            self.sent_seen = link.messages_sent
+            self.sent_at = now
+        if link.messages_received != self.received_seen:
+            self.received_seen = link.messages_received
+            self.received_at = now
+        if link.streams_started != self.streams_seen:
+            if link.streams_started > self.streams_seen:
+                self.stream_at = now
+            self.streams_seen = link.streams_started
+
+    cdef object wall_time(self, double moment):
+        """A moment as time.time() has it; None for 0, which is never."""
+        return time.time() - (monotonic() - moment) if moment else None
+
+    def stats(self):
+        """The figures of this connection, as rpc.stats.ConnectionStats. Any thread."""
+        cdef Connection connection = self.connection
+        cdef object opened = self.wall_time(self.stream_at)
+        return ConnectionStats(
+            id=self.id,
+            local=describe_address(self.transport.get_extra_info("sockname")),
+            remote=self.peer_name,
+            streams_started=connection.streams_started,
+            streams_succeeded=connection.streams_succeeded,
+            streams_failed=connection.streams_failed,
+            messages_sent=connection.messages_sent,
+            messages_received=connection.messages_received,
+            keepalives_sent=self.keepalives_sent,
+            last_local_stream=None if connection.is_server else opened,
+            last_remote_stream=opened if connection.is_server else None,
+            last_message_sent=self.wall_time(self.sent_at),
+            last_message_received=self.wall_time(self.received_at),
+            send_window=connection.send_window,
+            receive_window=connection.receive_window,
+            received_goaway=connection.goaway_code if connection.goaway_received else None,
+            peer_max_concurrent_streams=connection.peer_max_concurrent_streams,
+        )
 
     @property
     def peer(self):

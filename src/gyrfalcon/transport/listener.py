@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..policy.target import Address, TcpAddress, UnixAddress
+from ..rpc.stats import LISTENERS, ListenerStats
+from .addresses import describe_address
 
 # Connections that wait to be accepted; the kernel cuts it to net.core.somaxconn.
 _BACKLOG = 4096
@@ -19,13 +21,17 @@ class Listener:
     """One address that is listened on."""
 
     def __init__(
-        self, servers: list[asyncio.AbstractServer], address: str, port: int, path: str | None
+        self, servers: list[asyncio.Server], address: str, port: int, path: str | None
     ) -> None:
         self._servers = servers
         self.address = address
         self.port = port
         self._path = path
         self._inode = _inode(path)
+        self._bound = tuple(
+            describe_address(bound.getsockname()) for server in servers for bound in server.sockets
+        )
+        self.id = LISTENERS.add(self)
 
     async def start(self) -> None:
         """Accept connections; no effect when it does."""
@@ -34,10 +40,15 @@ class Listener:
 
     def close(self) -> None:
         """Accept no more connections; those that are there stay."""
+        LISTENERS.remove(self.id)
         for server in self._servers:
             server.close()
         if self._path is not None and self._inode is not None and _inode(self._path) == self._inode:
             os.unlink(self._path)
+
+    def stats(self) -> ListenerStats:
+        """Its id and its addresses. Any thread."""
+        return ListenerStats(self.id, self.address, self._bound)
 
 
 async def open_listener(
@@ -94,7 +105,7 @@ async def _listen_tcp(
     # "::" takes IPv4 too; binding 0.0.0.0 beside it would fail.
     wildcard = [entry for entry in found if entry[4][0] == "::"]
     port = address.port
-    servers: list[asyncio.AbstractServer] = []
+    servers: list[asyncio.Server] = []
     try:
         for family, kind, protocol, _, name in dict.fromkeys(wildcard or found):
             bound = socket.socket(family, kind, protocol)
