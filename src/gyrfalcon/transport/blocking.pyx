@@ -27,7 +27,7 @@ from libc.errno cimport errno as c_errno
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc
 
-from .driver cimport monotonic
+from .clock cimport monotonic
 from .waiting cimport Operation, Parking, Waiting
 
 log = logging.getLogger("gyrfalcon.transport")
