@@ -69,6 +69,7 @@ class MemoryNetwork(Network):
                 raise
             return
         here, there = socket.socketpair()
+        here = _Named(here, _name(where))
         try:
             listener.adopt(there, lambda relay: self._join(listener, where, relay))
             await loop.create_unix_connection(lambda: protocol, sock=here)
@@ -112,16 +113,12 @@ class MemoryNetwork(Network):
         made: asyncio.Future[None] | None = None,
     ) -> Link:
         """Connect a protocol of the listener's loop with one that the listener makes."""
-        if isinstance(address, UnixAddress):
-            names: tuple[Any, Any] = ("", address.socket_name)
-        else:
-            zone = (0, 0) if ":" in address.host else ()
-            names = ((_CLIENT_HOST, next(self._ports)), (address.host, address.port, *zone))
+        own = "" if isinstance(address, UnixAddress) else (_CLIENT_HOST, next(self._ports))
         ends = join(
             listener.loop,
             self.clock,
             (client, listener.make_protocol()),
-            names,
+            (own, _name(address)),
             (contextvars.copy_context(), listener.context),
             made,
         )
@@ -157,6 +154,25 @@ class MemoryNetwork(Network):
     def __repr__(self) -> str:
         addresses = ", ".join(listener.address for listener in self._listeners.values())
         return f"<MemoryNetwork, listening: {addresses or 'nobody'}>"
+
+
+def _name(address: Address) -> Any:
+    """An address as `socket.getpeername()` gives it."""
+    if isinstance(address, UnixAddress):
+        return address.socket_name
+    zone = (0, 0) if ":" in address.host else ()
+    return (address.host, address.port, *zone)
+
+
+class _Named(socket.socket):
+    """A socket of a pair, which has no addresses, as if it were connected to one."""
+
+    def __init__(self, connected: socket.socket, name: Any) -> None:
+        super().__init__(fileno=connected.detach())
+        self._name = name
+
+    def getpeername(self) -> Any:
+        return self._name
 
 
 class MemoryListener:

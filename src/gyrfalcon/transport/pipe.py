@@ -147,10 +147,10 @@ class MemoryTransport(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         """Send bytes."""
-        if self._ended:
-            raise RuntimeError("nothing can be written after write_eof()")
         if self._closing or not data:
             return
+        if self._ended:
+            raise RuntimeError("nothing can be written after write_eof()")
         self.outgoing.send(bytes(data))
         if self.outgoing.size > _HIGH_WATER and not self._paused:
             self._paused = True

@@ -1,0 +1,191 @@
+"""`serve`: a server and a channel to it, joined in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Any
+
+import gyrfalcon as gyr
+
+# Of RFC 5737: never the address of a machine.
+ADDRESS = "192.0.2.1:50051"
+# A manual clock stands still while a server stops: handlers that do not end when they are cancelled
+# get the time that they would get otherwise.
+_TICK_S = 1.0
+
+
+def serve(
+    *services: gyr.Service,
+    clock: gyr.Clock | None = None,
+    network: gyr.MemoryNetwork | None = None,
+    address: str = ADDRESS,
+    server_options: Mapping[str, Any] | None = None,
+    channel_options: Mapping[str, Any] | None = None,
+) -> Serving:
+    """Serve these services in memory: with `async with` for asyncio, with `with` for threads.
+
+    The block gets a channel, `gyrfalcon.Channel` or `gyrfalcon.blocking.Channel`. Leaving it closes
+    the channels and stops the server; calls that still run are cancelled.
+
+    - `clock`: what tells server and channels the time, as a `Clock` that the test moves;
+    - `network`: where the server listens, when several servers have to be reached by one channel
+      (None: a network of its own); it has a clock already;
+    - `address`: where in that network, "host:port" or "unix:path";
+    - `server_options`, `channel_options`: those of `gyrfalcon.Server` and `gyrfalcon.Channel`.
+
+    Raises TypeError and ValueError for services, options and addresses as these do.
+    """
+    return Serving(services, clock, network, address, server_options, channel_options)
+
+
+class Serving:
+    """A server in memory and the channels to it, for one `async with` or `with` block.
+
+    `served = serve(...)`, then `async with served as channel:`. Awaiting it is as entering its
+    block; `await served.close()` leaves it.
+    """
+
+    def __init__(
+        self,
+        services: tuple[gyr.Service, ...],
+        clock: gyr.Clock | None,
+        network: gyr.MemoryNetwork | None,
+        address: str,
+        server_options: Mapping[str, Any] | None,
+        channel_options: Mapping[str, Any] | None,
+    ) -> None:
+        if network is not None and clock is not None and network.clock is not clock:
+            raise ValueError("the network has a clock already: give one of clock= and network=")
+        self.network = gyr.MemoryNetwork(clock=clock) if network is None else network
+        """The MemoryNetwork that the server listens on."""
+        self._address = address
+        self.faults = self.network.faults(address)
+        """What disturbs the connections to the server."""
+        self.server = gyr.Server(services, **{"network": self.network, **(server_options or {})})
+        """The gyrfalcon.Server."""
+        self.target = address
+        """Where the server is reached, for channels on the same network."""
+        self._channel_options = {"network": self.network, **(channel_options or {})}
+        self._channels: list[gyr.Channel] = []
+        self._blocking: list[gyr.blocking.Channel] = []
+        self._entered = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._left: asyncio.Event | None = None
+        self._ended: Future[None] = Future()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def clock(self) -> gyr.Clock:
+        """What tells server and channels the time."""
+        return self.network.clock
+
+    def channel(self, **options: Any) -> gyr.Channel:
+        """One more asyncio channel to the server; `options` go over those of `serve`.
+
+        Leaving the `async with` block closes it; in a `with` block close it yourself, in its loop.
+        """
+        channel = gyr.Channel(self.target, **{**self._channel_options, **options})
+        self._channels.append(channel)
+        return channel
+
+    def blocking_channel(self, **options: Any) -> gyr.blocking.Channel:
+        """One more channel for threads; `options` go over those of `serve`. Leaving the block
+        closes it. In an `async with` block use it in other threads than the loop's."""
+        channel = gyr.blocking.Channel(self.target, **{**self._channel_options, **options})
+        self._blocking.append(channel)
+        return channel
+
+    # ------------------------------------------------------------------ asyncio
+
+    async def open(self) -> gyr.Channel:
+        """Start to serve; a channel. What entering the `async with` block does."""
+        await self._start()
+        return self.channel()
+
+    async def close(self) -> None:
+        """Close the channels and stop the server. What leaving the `async with` block does."""
+        if self._loop is None:
+            return
+        # The ends of a connection have to hear of each other.
+        self.faults.clear()
+        await asyncio.gather(
+            *(channel.close() for channel in self._channels),
+            *(asyncio.to_thread(channel.close) for channel in self._blocking),
+        )
+        await self._stop()
+
+    async def __aenter__(self) -> gyr.Channel:
+        return await self.open()
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+    async def _start(self) -> None:
+        if self._entered:
+            raise RuntimeError("serve() serves once: call it again for each block")
+        self._entered = True
+        port = await self.server.listen(self._address)
+        host, colon, asked = self._address.rpartition(":")
+        if asked == "0":
+            self.target = f"{host}{colon}{port}"
+            self.faults = self.network.faults(self.target)
+        self._loop = asyncio.get_running_loop()
+
+    async def _stop(self) -> None:
+        stopping = asyncio.ensure_future(self.server.stop())
+        if isinstance(self.clock, gyr.ManualClock):
+            while not (await asyncio.wait({stopping}, timeout=_TICK_S))[0]:
+                self.clock.advance(_TICK_S)
+        await stopping
+
+    # ------------------------------------------------------------------ threads
+
+    def __enter__(self) -> gyr.blocking.Channel:
+        ready: Future[None] = Future()
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(
+            target=context.run, args=(self._run, ready), name="gyrfalcon-testing"
+        )
+        self._thread.start()
+        try:
+            ready.result()
+        except BaseException:
+            self._thread.join()
+            raise
+        return self.blocking_channel()
+
+    def __exit__(self, *error: object) -> None:
+        assert self._thread is not None
+        assert self._loop is not None
+        assert self._left is not None
+        try:
+            self.faults.clear()
+            for channel in self._blocking:
+                channel.close()
+        finally:
+            self._loop.call_soon_threadsafe(self._left.set)
+            self._thread.join()
+        self._ended.result()
+
+    def _run(self, ready: Future[None]) -> None:
+        """Serve until the block is left (the server's thread)."""
+        try:
+            asyncio.run(self._serve(ready))
+        except BaseException as error:
+            (self._ended if ready.done() else ready).set_exception(error)
+        else:
+            self._ended.set_result(None)
+
+    async def _serve(self, ready: Future[None]) -> None:
+        self._left = asyncio.Event()
+        await self._start()
+        ready.set_result(None)
+        await self._left.wait()
+        await self._stop()
+
+    def __repr__(self) -> str:
+        return f"<Serving {self.server!r} in memory>"
