@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from concurrent.futures import Future
 from typing import Any
 
@@ -45,8 +45,8 @@ def serve(
 class Serving:
     """A server in memory and the channels to it, for one `async with` or `with` block.
 
-    `served = serve(...)`, then `async with served as channel:`. Awaiting it is as entering its
-    block; `await served.close()` leaves it.
+    `served = serve(...)`, then `async with served as channel:`. Without a block: `await served` or
+    `served.open()` for a channel, `await served.aclose()` or `served.close()` at the end.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Serving:
         self._channel_options = {"network": self.network, **(channel_options or {})}
         self._channels: list[gyr.Channel] = []
         self._blocking: list[gyr.blocking.Channel] = []
-        self._entered = False
+        self._entered = self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._left: asyncio.Event | None = None
         self._ended: Future[None] = Future()
@@ -101,15 +101,16 @@ class Serving:
 
     # ------------------------------------------------------------------ asyncio
 
-    async def open(self) -> gyr.Channel:
-        """Start to serve; a channel. What entering the `async with` block does."""
-        await self._start()
-        return self.channel()
+    def __await__(self) -> Generator[Any, None, gyr.Channel]:
+        """Start to serve in the running loop; a channel. As entering the `async with` block."""
+        return self.__aenter__().__await__()
 
-    async def close(self) -> None:
-        """Close the channels and stop the server. What leaving the `async with` block does."""
-        if self._loop is None:
+    async def aclose(self) -> None:
+        """Close the channels and stop the server. As leaving the `async with` block; again does
+        nothing."""
+        if self._loop is None or self._closed:
             return
+        self._closed = True
         # The ends of a connection have to hear of each other.
         self.faults.clear()
         await asyncio.gather(
@@ -119,10 +120,11 @@ class Serving:
         await self._stop()
 
     async def __aenter__(self) -> gyr.Channel:
-        return await self.open()
+        await self._start()
+        return self.channel()
 
     async def __aexit__(self, *error: object) -> None:
-        await self.close()
+        await self.aclose()
 
     async def _start(self) -> None:
         if self._entered:
@@ -144,24 +146,32 @@ class Serving:
 
     # ------------------------------------------------------------------ threads
 
-    def __enter__(self) -> gyr.blocking.Channel:
+    def open(self) -> gyr.blocking.Channel:
+        """Start to serve in a thread; a channel for threads. As entering the `with` block."""
         ready: Future[None] = Future()
         context = contextvars.copy_context()
-        self._thread = threading.Thread(
+        thread = threading.Thread(
             target=context.run, args=(self._run, ready), name="gyrfalcon-testing"
         )
-        self._thread.start()
+        thread.start()
         try:
             ready.result()
         except BaseException:
-            self._thread.join()
+            thread.join()
             raise
+        self._thread = thread
         return self.blocking_channel()
 
-    def __exit__(self, *error: object) -> None:
-        assert self._thread is not None
-        assert self._loop is not None
-        assert self._left is not None
+    def close(self) -> None:
+        """Close the channels and stop the server. As leaving the `with` block; again does nothing.
+
+        RuntimeError when it serves in an event loop: `aclose()` it there.
+        """
+        if self._loop is None or self._closed:
+            return
+        if self._thread is None or self._left is None:
+            raise RuntimeError(f"{self!r} serves in an event loop: await aclose() there")
+        self._closed = True
         try:
             self.faults.clear()
             for channel in self._blocking:
@@ -170,6 +180,12 @@ class Serving:
             self._loop.call_soon_threadsafe(self._left.set)
             self._thread.join()
         self._ended.result()
+
+    def __enter__(self) -> gyr.blocking.Channel:
+        return self.open()
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def _run(self, ready: Future[None]) -> None:
         """Serve until the block is left (the server's thread)."""
