@@ -73,7 +73,7 @@ async def serving(
 
 async def timer_set(clock: Clock, seconds: float) -> None:
     """Wait until something waits for the clock to be so many seconds on."""
-    while clock.next_timer != clock.time() + seconds:
+    while clock.next_timer != clock.time() + seconds:  # noqa: ASYNC110
         await asyncio.sleep(0)
 
 

@@ -42,7 +42,9 @@ class Hanging:
         return request
 
 
-def blocking_unary(channel: gyr.blocking.Channel) -> gyr.blocking.UnaryUnary[BytesValue, BytesValue]:
+def blocking_unary(
+    channel: gyr.blocking.Channel,
+) -> gyr.blocking.UnaryUnary[BytesValue, BytesValue]:
     return gyr.blocking.UnaryUnary[BytesValue, BytesValue](channel, UNARY)
 
 
@@ -169,7 +171,7 @@ async def test_one_channel_balances_over_servers_of_one_network() -> None:
         ) as channel,
     ):
         await channel.wait_ready()
-        seen = set()
+        seen: set[bytes] = set()
         while len(seen) < 2:
             seen.add((await Stub(channel).unary(message())).value)
     assert seen == {b"bath", b"ely"}

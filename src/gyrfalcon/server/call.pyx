@@ -127,7 +127,8 @@ cdef class ServerContext(Waiting):
 
     @property
     def deadline(self):
-        """When the call must be done, in seconds by the server's clock (time.monotonic()'s), or None."""
+        """When the call must be done, in seconds on time.monotonic()'s clock (the clock of the
+        server's network, if it has another), or None."""
         return self.expiry if self.expiry else None
 
     def time_remaining(self):

@@ -69,12 +69,10 @@ def gyr_clock() -> Clock:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Have an asynchronous test close what it served, before its loop is gone."""
-    if (
-        isinstance(item, pytest.Function)
-        and _FIXTURE in item.fixturenames
-        and inspect.iscoroutinefunction(item.obj)
-    ):
-        item.obj = _closing(item.obj, item.funcargs[_FIXTURE])
+    if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+        serve = item.funcargs.get(_FIXTURE)
+        if isinstance(serve, Serve):
+            item.obj = _closing(item.obj, serve)
     return (yield)
 
 

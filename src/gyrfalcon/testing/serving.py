@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import threading
 from collections.abc import Generator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import gyrfalcon as gyr
@@ -65,18 +63,29 @@ class Serving:
         self._address = address
         self.faults = self.network.faults(address)
         """What disturbs the connections to the server."""
-        self.server = gyr.Server(services, **{"network": self.network, **(server_options or {})})
-        """The gyrfalcon.Server."""
+        self._services = services
+        self._server_options = {"network": self.network, **(server_options or {})}
+        self._server: gyr.Server | gyr.blocking.Server | None = None
         self.target = address
         """Where the server is reached, for channels on the same network."""
         self._channel_options = {"network": self.network, **(channel_options or {})}
         self._channels: list[gyr.Channel] = []
         self._blocking: list[gyr.blocking.Channel] = []
         self._entered = self._closed = False
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._left: asyncio.Event | None = None
-        self._ended: Future[None] = Future()
-        self._thread: threading.Thread | None = None
+
+    @property
+    def server(self) -> gyr.Server:
+        """The server, in an `async with` block. RuntimeError elsewhere."""
+        if not isinstance(self._server, gyr.Server):
+            raise RuntimeError(f"{self!r} has no gyrfalcon.Server: enter `async with` first")
+        return self._server
+
+    @property
+    def blocking_server(self) -> gyr.blocking.Server:
+        """The server, in a `with` block. RuntimeError elsewhere."""
+        if not isinstance(self._server, gyr.blocking.Server):
+            raise RuntimeError(f"{self!r} has no gyrfalcon.blocking.Server: enter `with` first")
+        return self._server
 
     @property
     def clock(self) -> gyr.Clock:
@@ -108,7 +117,10 @@ class Serving:
     async def aclose(self) -> None:
         """Close the channels and stop the server. As leaving the `async with` block; again does
         nothing."""
-        if self._loop is None or self._closed:
+        if self._server is None or self._closed:
+            return
+        if not isinstance(self._server, gyr.Server):
+            await asyncio.to_thread(self.close)
             return
         self._closed = True
         # The ends of a connection have to hear of each other.
@@ -117,49 +129,35 @@ class Serving:
             *(channel.close() for channel in self._channels),
             *(asyncio.to_thread(channel.close) for channel in self._blocking),
         )
-        await self._stop()
-
-    async def __aenter__(self) -> gyr.Channel:
-        await self._start()
-        return self.channel()
-
-    async def __aexit__(self, *error: object) -> None:
-        await self.aclose()
-
-    async def _start(self) -> None:
-        if self._entered:
-            raise RuntimeError("serve() serves once: call it again for each block")
-        self._entered = True
-        port = await self.server.listen(self._address)
-        host, colon, asked = self._address.rpartition(":")
-        if asked == "0":
-            self.target = f"{host}{colon}{port}"
-            self.faults = self.network.faults(self.target)
-        self._loop = asyncio.get_running_loop()
-
-    async def _stop(self) -> None:
-        stopping = asyncio.ensure_future(self.server.stop())
+        stopping = asyncio.ensure_future(self._server.stop())
         if isinstance(self.clock, gyr.ManualClock):
             while not (await asyncio.wait({stopping}, timeout=_TICK_S))[0]:
                 self.clock.advance(_TICK_S)
         await stopping
 
+    async def __aenter__(self) -> gyr.Channel:
+        self._enter()
+        server = gyr.Server(self._services, **self._server_options)
+        self._listens(await server.listen(self._address))
+        self._server = server
+        return self.channel()
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
+
     # ------------------------------------------------------------------ threads
 
     def open(self) -> gyr.blocking.Channel:
         """Start to serve in a thread; a channel for threads. As entering the `with` block."""
-        ready: Future[None] = Future()
-        context = contextvars.copy_context()
-        thread = threading.Thread(
-            target=context.run, args=(self._run, ready), name="gyrfalcon-testing"
-        )
-        thread.start()
+        self._enter()
+        server = gyr.blocking.Server(self._services, **self._server_options)
         try:
-            ready.result()
+            self._listens(server.listen(self._address))
+            server.start()
         except BaseException:
-            thread.join()
+            server.stop()
             raise
-        self._thread = thread
+        self._server = server
         return self.blocking_channel()
 
     def close(self) -> None:
@@ -167,19 +165,23 @@ class Serving:
 
         RuntimeError when it serves in an event loop: `aclose()` it there.
         """
-        if self._loop is None or self._closed:
+        if self._server is None or self._closed:
             return
-        if self._thread is None or self._left is None:
+        if not isinstance(self._server, gyr.blocking.Server):
             raise RuntimeError(f"{self!r} serves in an event loop: await aclose() there")
         self._closed = True
-        try:
-            self.faults.clear()
-            for channel in self._blocking:
-                channel.close()
-        finally:
-            self._loop.call_soon_threadsafe(self._left.set)
-            self._thread.join()
-        self._ended.result()
+        # The ends of a connection have to hear of each other.
+        self.faults.clear()
+        for channel in self._blocking:
+            channel.close()
+        if isinstance(self.clock, gyr.ManualClock):
+            with ThreadPoolExecutor(1) as pool:
+                stopping = pool.submit(self._server.stop)
+                while not wait([stopping], timeout=_TICK_S).done:
+                    self.clock.advance(_TICK_S)
+            stopping.result()
+        else:
+            self._server.stop()
 
     def __enter__(self) -> gyr.blocking.Channel:
         return self.open()
@@ -187,21 +189,18 @@ class Serving:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _run(self, ready: Future[None]) -> None:
-        """Serve until the block is left (the server's thread)."""
-        try:
-            asyncio.run(self._serve(ready))
-        except BaseException as error:
-            (self._ended if ready.done() else ready).set_exception(error)
-        else:
-            self._ended.set_result(None)
+    # ------------------------------------------------------------------ both
 
-    async def _serve(self, ready: Future[None]) -> None:
-        self._left = asyncio.Event()
-        await self._start()
-        ready.set_result(None)
-        await self._left.wait()
-        await self._stop()
+    def _enter(self) -> None:
+        if self._entered:
+            raise RuntimeError("serve() serves once: call it again for each block")
+        self._entered = True
+
+    def _listens(self, port: int) -> None:
+        host, colon, asked = self._address.rpartition(":")
+        if asked == "0":
+            self.target = f"{host}{colon}{port}"
+            self.faults = self.network.faults(self.target)
 
     def __repr__(self) -> str:
-        return f"<Serving {self.server!r} in memory>"
+        return f"<Serving on {self.target}, in memory>"

@@ -305,9 +305,14 @@ cdef class SharedLoop:
     def __dealloc__(self):
         if self.mutex != NULL:
             PyThread_free_lock(self.mutex)
+        self.close_pipe()
+
+    cdef int close_pipe(self) except -1:
         for descriptor in (self.wake_read, self.wake_write):
             if descriptor >= 0:
                 os.close(descriptor)
+        self.wake_read = self.wake_write = -1
+        return 0
 
     # ------------------------------------------------------------------ one thread at a time
 
@@ -374,7 +379,7 @@ cdef class SharedLoop:
             self.poked = True
             if self.kept:
                 self.janitor.wake()
-            else:
+            elif self.wake_write >= 0:
                 try:
                     os.write(self.wake_write, b"!")
                 except BlockingIOError:
@@ -858,6 +863,9 @@ cdef class SharedLoop:
             self.run_turns()
             self.closed = True
             self.timers.clear()
+            if self.leader == 0:
+                # Not only when the loop is collected: its channel is in cycles. Who leads polls it.
+                self.close_pipe()
         finally:
             self.leave()
         self.janitor.look_at(self)

@@ -1,4 +1,6 @@
-"""What time it is, and what is to be called when: the only place that reads a clock or sets a timer.
+"""What time it is, and what is to be called when.
+
+The only place that reads a clock for channels and servers, or sets a timer for them.
 
 A channel or a server asks its network's clock. `Clock` is the system's and the event loop's timers;
 a `ManualClock` stands still until it is moved.

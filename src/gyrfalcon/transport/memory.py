@@ -20,7 +20,7 @@ from .addresses import is_ip_address
 from .clock import Clock
 from .faults import Faults, Link
 from .network import Network
-from .pipe import MemoryTransport, join
+from .pipe import join
 from .relay import Relay
 
 # Of RFC 5737: never the address of a machine.
@@ -58,14 +58,26 @@ class MemoryNetwork(Network):
         faults = self._faults_of(where)
         listener = self._find(where)
         if listener is None or faults.refuses_connections:
-            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+            raise _refusal()
         if listener.loop is loop:
             made = loop.create_future()
-            link = self._join(listener, where, protocol, made)
+            link: Link | None = None
+
+            def accepted() -> None:
+                nonlocal link
+                if not made.done():
+                    link = self._join(listener, where, protocol, made)
+
+            def refused() -> None:
+                if not made.done():
+                    made.set_exception(_refusal())
+
+            listener.accept(accepted, refused)
             try:
                 await made
             except BaseException:
-                link.client.abort()
+                if link is not None:
+                    link.client.abort()
                 raise
             return
         here, there = socket.socketpair()
@@ -82,6 +94,8 @@ class MemoryNetwork(Network):
         loop: asyncio.AbstractEventLoop,
         make_protocol: Callable[[], Any],
         address: Address,
+        *,
+        start: bool = True,
     ) -> MemoryListener:
         """Listen on an address. Raises OSError when somebody does already."""
         shown = address
@@ -94,6 +108,8 @@ class MemoryNetwork(Network):
         listener = MemoryListener(
             loop, make_protocol, shown, lambda: self._listeners.pop(address, None)
         )
+        if start:
+            await listener.start()
         self._listeners[address] = listener
         return listener
 
@@ -164,6 +180,10 @@ def _name(address: Address) -> Any:
     return (address.host, address.port, *zone)
 
 
+def _refusal() -> ConnectionRefusedError:
+    return ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+
+
 class _Named(socket.socket):
     """A socket of a pair, which has no addresses, as if it were connected to one."""
 
@@ -191,12 +211,29 @@ class MemoryListener:
         self.port = address.port if isinstance(address, TcpAddress) else 0
         self.context = contextvars.copy_context()
         self._closed = closed
+        self._started = False
+        # What connects them and what refuses them.
+        self._waiting: list[tuple[Callable[[], object], Callable[[], object]]] = []
         self._adopting: set[asyncio.Task[Any]] = set()
+
+    async def start(self) -> None:
+        """Accept connections; no effect when it does."""
+        self._started = True
+        waiting, self._waiting = self._waiting, []
+        for connect, _ in waiting:
+            connect()
+
+    def accept(self, connect: Callable[[], object], refuse: Callable[[], object]) -> None:
+        """Connect, once it was started; refuse when it is closed before (loop of the listener)."""
+        if self._started:
+            connect()
+        else:
+            self._waiting.append((connect, refuse))
 
     def adopt(self, connected: socket.socket, join_to: Callable[[Relay], object]) -> None:
         """Take a connection from a loop of another thread: relay what comes (any thread)."""
 
-        def start() -> None:
+        def begin() -> None:
             outside, inside = Relay.pair()
             connected.setblocking(False)
             task = self.loop.create_task(_accept(self.loop, connected, outside))
@@ -205,17 +242,18 @@ class MemoryListener:
             join_to(inside)
 
         try:
-            self.loop.call_soon_threadsafe(start)
+            self.loop.call_soon_threadsafe(self.accept, begin, connected.close)
         except RuntimeError:
             # The loop of a server that was never stopped is closed.
             connected.close()
-            raise ConnectionRefusedError(
-                errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED)
-            ) from None
+            raise _refusal() from None
 
     def close(self) -> None:
         """Accept no more connections; those that are there stay."""
         self._closed()
+        waiting, self._waiting = self._waiting, []
+        for _, refuse in waiting:
+            refuse()
 
 
 async def _accept(

@@ -24,6 +24,9 @@ class Listening(Protocol):
     def port(self) -> int:
         """Its port; 0 for what has none."""
 
+    async def start(self) -> None:
+        """Accept connections; no effect when it does."""
+
     def close(self) -> None:
         """Accept no more connections; those that are there stay."""
 
@@ -31,8 +34,8 @@ class Listening(Protocol):
 class Network:
     """How channels and servers reach each other, and what tells them the time.
 
-    This one is the system's: sockets, the system's names, `clock` (None: the system's). Derive from it
-    to connect in a way of your own. A network may be shared by channels and servers; each of its
+    This one is the system's: sockets, the system's names, `clock` (None: the system's). Derive from
+    it to connect in a way of your own. A network may be shared by channels and servers; each of its
     methods is called in the loop that is given.
     """
 
@@ -54,12 +57,15 @@ class Network:
         loop: asyncio.AbstractEventLoop,
         make_protocol: Callable[[], Any],
         address: Address,
+        *,
+        start: bool = True,
     ) -> Listening:
         """Listen on an address: each connection gets an `asyncio.BufferedProtocol` of its own.
 
-        Raises OSError that names the address.
+        Without `start` the address is taken, and connections wait until that is asked for. Raises
+        OSError that names the address.
         """
-        return await open_listener(loop, make_protocol, address)
+        return await open_listener(loop, make_protocol, address, start=start)
 
     async def look_up(
         self, loop: asyncio.AbstractEventLoop, host: str, port: int

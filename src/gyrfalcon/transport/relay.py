@@ -50,7 +50,7 @@ class Relay(asyncio.Protocol):
             other.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """asyncio: the one side ends with the other, after what is on its way when it was closed."""
+        """asyncio: one side ends with the other; after a close, what is on its way arrives."""
         other = self._other
         other._ended = True
         if other._transport is not None:
