@@ -10,6 +10,7 @@ import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
 
 import gyrfalcon as gyr
+from gyrfalcon.policy import RoundRobin
 from gyrfalcon.testing import Clock, serve
 from tests.call.service import UNARY, Calls, Stub, message, timer_set
 
@@ -360,7 +361,9 @@ def test_faults_from_a_thread() -> None:
 
 async def test_a_connection_that_ends_does_not_fail_the_one_that_follows_it() -> None:
     clock, handler = Clock(), Waiting()
-    served = serve(Calls(unary=handler.unary), clock=clock)
+    # RoundRobin keeps its subchannels when their connections go.
+    options = {"balancer": RoundRobin}
+    served = serve(Calls(unary=handler.unary), clock=clock, channel_options=options)
     async with served as channel:
         old = Stub(channel).unary(message(b"old"))
         await handler.started.wait()

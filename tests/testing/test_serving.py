@@ -10,6 +10,7 @@ import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
 
 import gyrfalcon as gyr
+from gyrfalcon.policy import RoundRobin
 from gyrfalcon.testing import Clock, MemoryNetwork, serve
 from tests.call.service import UNARY, Calls, Stub, message
 from tests.conftest import open_descriptors
@@ -167,7 +168,7 @@ async def test_one_channel_balances_over_servers_of_one_network() -> None:
         serve(named(b"bath"), network=network, address="10.0.0.1:443"),
         serve(named(b"ely"), network=network, address="10.0.0.2:443"),
         gyr.Channel(
-            "ipv4:10.0.0.1,10.0.0.2", network=network, balancer=gyr.policy.RoundRobin
+            "ipv4:10.0.0.1,10.0.0.2", network=network, balancer=RoundRobin
         ) as channel,
     ):
         await channel.wait_ready()
