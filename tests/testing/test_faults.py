@@ -361,27 +361,29 @@ def test_faults_from_a_thread() -> None:
 
 async def test_a_connection_that_ends_does_not_fail_the_one_that_follows_it() -> None:
     clock, handler = Clock(), Waiting()
-    # RoundRobin keeps its subchannels when their connections go.
+    # RoundRobin keeps its subchannels when their connections go, and connects at once.
     options = {"balancer": RoundRobin}
     served = serve(Calls(unary=handler.unary), clock=clock, channel_options=options)
     async with served as channel:
         old = Stub(channel).unary(message(b"old"))
         await handler.started.wait()
-        served.faults.go_away()
-        await settle()
-        served.faults.delay(5)
-        new = Stub(channel).unary(message(b"new"))
+        served.faults.delay(1)
+        served.faults.go_away(HTTP2_ENHANCE_YOUR_CALM)
         await settle()
         # The new connection's handshake takes longer than the rest of the old one's life.
+        served.faults.delay(5)
+        clock.advance(1)
+        await settle()
+        assert (served.faults.connections, channel.state.name) == (2, "CONNECTING")
         served.faults.delay(1)
         handler.release.set()
         await settle()
         clock.advance(1)
         assert (await old).value == b"old"
-        await settle()
         clock.advance(1)
         await settle()
-        assert (served.faults.connections, new.done()) == (1, False)
+        assert (served.faults.connections, channel.state.name) == (1, "CONNECTING")
+        new = Stub(channel).unary(message(b"new"))
         for _ in range(5):
             clock.advance(1)
             await settle()
