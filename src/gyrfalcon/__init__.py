@@ -54,6 +54,11 @@ if TYPE_CHECKING:
     from .server import Server as Server
     from .server import ServerContext as ServerContext
     from .server import ServerObserver as ServerObserver
+    from .transport.clock import Clock as Clock
+    from .transport.clock import ManualClock as ManualClock
+    from .transport.faults import Faults as Faults
+    from .transport.memory import MemoryNetwork as MemoryNetwork
+    from .transport.network import Network as Network
 
 __all__ = [
     "PROTOBUF",
@@ -62,15 +67,20 @@ __all__ = [
     "Call",
     "Cancelled",
     "Channel",
+    "Clock",
     "Codec",
     "Compression",
     "DataLoss",
     "DeadlineExceeded",
     "FailedPrecondition",
+    "Faults",
     "Internal",
     "InvalidArgument",
+    "ManualClock",
+    "MemoryNetwork",
     "Metadata",
     "Method",
+    "Network",
     "NotFound",
     "OutOfRange",
     "Pattern",
@@ -115,6 +125,10 @@ _ROOMS = {
         "Unknown"
     ),
     "server": ("RequestStream Server ServerContext ServerObserver"),
+    "transport.clock": "Clock ManualClock",
+    "transport.faults": "Faults",
+    "transport.memory": "MemoryNetwork",
+    "transport.network": "Network",
 }
 # Rooms that programs name themselves.
 _PACKAGES = frozenset({"blocking", "services", "stats"})

@@ -163,9 +163,8 @@ def test_a_queue_that_was_shut_down_takes_no_call() -> None:
 def test_a_call_that_cannot_be_made_leaves_nothing_under_way() -> None:
     queue = CompletionQueue()
     wrong: Any = "no message"
-    with serving_threads(**HANDLERS) as stub:
-        with pytest.raises(TypeError):
-            stub.unary.start(wrong, queue=queue, tag=1)
+    with serving_threads(**HANDLERS) as stub, pytest.raises(TypeError):
+        stub.unary.start(wrong, queue=queue, tag=1)
     queue.shutdown()
     assert list(queue) == []
 

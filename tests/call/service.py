@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from google.protobuf.wrappers_pb2 import BytesValue
 
 import gyrfalcon as gyr
+from gyrfalcon.testing import Clock, Serving, serve
 
 # A test that waits this long for anything has failed; nothing here takes a tenth of it.
 SAFETY_NET_S = 30.0
@@ -38,10 +39,9 @@ class Calls(gyr.Service):
 
 
 class Stub:
-    """The four methods on a channel; `server` is the one that `serving` started."""
+    """The four methods on a channel; `served` is what `serving` started."""
 
-    server: gyr.Server
-    target: str
+    served: Serving
 
     def __init__(self, channel: gyr.Channel) -> None:
         self.channel = channel
@@ -55,20 +55,26 @@ class Stub:
 async def serving(
     server_options: Mapping[str, Any] | None = None,
     channel_options: Mapping[str, Any] | None = None,
+    clock: Clock | None = None,
     **handlers: Any,
 ) -> AsyncIterator[Stub]:
-    """A stub of a channel to a server with these handlers."""
-    async with (
-        asyncio.timeout(SAFETY_NET_S),
-        gyr.Server([Calls(**handlers)], **server_options or {}) as server,
-    ):
-        port = await server.listen("127.0.0.1:0")
-        target = f"127.0.0.1:{port}"
-        async with gyr.Channel(target, **channel_options or {}) as channel:
-            stub = Stub(channel)
-            stub.server = server
-            stub.target = target
-            yield stub
+    """A stub of a channel to a server with these handlers, in memory."""
+    served = serve(
+        Calls(**handlers),
+        clock=clock,
+        server_options=server_options,
+        channel_options=channel_options,
+    )
+    async with asyncio.timeout(SAFETY_NET_S), served as channel:
+        stub = Stub(channel)
+        stub.served = served
+        yield stub
+
+
+async def timer_set(clock: Clock, seconds: float) -> None:
+    """Wait until something waits for the clock to be so many seconds on."""
+    while clock.next_timer != clock.time() + seconds:  # noqa: ASYNC110
+        await asyncio.sleep(0)
 
 
 def message(data: bytes = b"") -> BytesValue:

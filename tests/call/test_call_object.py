@@ -52,7 +52,7 @@ async def test_everything_of_a_good_call_in_any_order() -> None:
         assert (await call).value == b"x"
         assert (call.done(), call.cancelled()) == (True, False)
         assert call.method == "/tests.Calls/Unary"
-        assert call.peer == f"ipv4:{stub.target}"
+        assert call.peer == f"ipv4:{stub.served.target}"
 
 
 async def test_everything_of_a_call_that_failed() -> None:

@@ -12,7 +12,8 @@ import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
 
 import gyrfalcon as gyr
-from tests.call.service import SAFETY_NET_S, Calls, Stub, collect, message, serving
+from gyrfalcon.testing import Clock, MemoryNetwork, Serving, serve
+from tests.call.service import SAFETY_NET_S, Calls, Stub, collect, message, serving, timer_set
 
 pytestmark = pytest.mark.anyio
 
@@ -76,9 +77,9 @@ def free_port() -> int:
         return port
 
 
-async def failure(target: str, **options: float) -> gyr.RpcError:
+async def failure(target: str) -> gyr.RpcError:
     """The error of a call to a target that is no server."""
-    async with asyncio.timeout(SAFETY_NET_S), gyr.Channel(target, **options) as channel:  # type: ignore[arg-type]
+    async with asyncio.timeout(SAFETY_NET_S), gyr.Channel(target) as channel:
         with pytest.raises(gyr.RpcError) as caught:
             await Stub(channel).unary(message())
         return caught.value
@@ -87,10 +88,10 @@ async def failure(target: str, **options: float) -> gyr.RpcError:
 async def test_nothing_is_connected_before_the_first_call() -> None:
     async with serving(unary=echo) as stub:
         assert stub.channel.state.name == "IDLE"
-        assert "0 connections" in repr(stub.server)
+        assert "0 connections" in repr(stub.served.server)
         await stub.unary(message())
         assert stub.channel.state.name == "READY"
-        assert "1 connection" in repr(stub.server)
+        assert "1 connection" in repr(stub.served.server)
     assert stub.channel.state.name == "SHUTDOWN"
 
 
@@ -103,7 +104,7 @@ async def test_wait_ready_connects() -> None:
 
 async def test_a_channel_need_not_be_used_in_a_block() -> None:
     async with serving(unary=echo) as stub:
-        channel = gyr.Channel(stub.target)
+        channel = stub.served.channel()
         assert (await Stub(channel).unary(message(b"x"))).value == b"x"
         await channel.close()
         await channel.close()
@@ -146,13 +147,20 @@ async def test_closing_with_grace_lets_the_calls_end() -> None:
 
 async def test_closing_with_a_grace_that_runs_out_cancels_the_rest() -> None:
     handler = Waiting()
-    async with serving(unary=handler.unary) as stub:
+    clock = Clock()
+    async with serving(clock=clock, unary=handler.unary) as stub:
         call = stub.unary(message())
         await handler.started.wait()
-        await stub.channel.close(grace=0.05)
+        closing = asyncio.create_task(stub.channel.close(grace=7))
+        await timer_set(clock, 7)
+        clock.advance(6.9)
+        await asyncio.sleep(0)
+        assert not call.done()
+        clock.advance(0.1)
         with pytest.raises(gyr.Cancelled):
             await call
         await handler.cancelled.wait()
+        await closing
 
 
 async def test_closing_fails_the_calls_that_wait_for_a_connection() -> None:
@@ -169,15 +177,15 @@ async def test_leaving_the_block_with_an_error_closes_too() -> None:
     handler = Waiting()
     calls: list[gyr.Call] = []
 
-    async def fail(target: str) -> None:
-        async with gyr.Channel(target) as channel:
+    async def fail(served: Serving) -> None:
+        async with served.channel() as channel:
             calls.append(Stub(channel).unary(message()))
             await handler.started.wait()
             raise ZeroDivisionError
 
     async with serving(unary=handler.unary) as stub:
         with pytest.raises(ZeroDivisionError):
-            await fail(stub.target)
+            await fail(stub.served)
         assert calls[0].cancelled()
 
 
@@ -188,23 +196,23 @@ async def test_the_default_timeout_is_for_calls_that_give_none() -> None:
         seen.append(ctx.time_remaining())
         return request
 
-    async with serving(None, {"default_timeout": 500.0}, unary=note) as stub:
+    async with serving(None, {"default_timeout": 500.0}, Clock(), unary=note) as stub:
         await stub.unary(message())
         await stub.unary(message(), timeout=50)
         await stub.unary(message(), timeout=5000)
         await stub.unary(message(), timeout=float("inf"))
-    default, shorter, longer, none = seen
-    assert 400 < (default or 0) <= 500.01
-    assert 40 < (shorter or 0) <= 50.01
-    assert 4000 < (longer or 0) <= 5000.01
-    assert none is None
+    assert seen == [500, 50, 5000, None]
 
 
 async def test_the_default_timeout_ends_calls() -> None:
     handler = Waiting()
-    async with serving(None, {"default_timeout": 0.1}, unary=handler.unary) as stub:
+    clock = Clock()
+    async with serving(None, {"default_timeout": 5}, clock, unary=handler.unary) as stub:
+        call = stub.unary(message())
+        await handler.started.wait()
+        clock.advance(5)
         with pytest.raises(gyr.DeadlineExceeded):
-            await stub.unary(message())
+            await call
         await handler.cancelled.wait()
 
 
@@ -342,39 +350,53 @@ async def test_a_peer_that_speaks_something_else_is_unavailable_and_named(answer
 
 
 async def test_a_peer_that_says_nothing_is_unavailable_and_named() -> None:
-    # An attempt gets at least as long as its backoff, one second at first.
-    async with listener() as (target, received):
-        error = await failure(target, connect_timeout=0.1)
-        assert type(error) is gyr.Unavailable
-        assert f"HTTP/2 handshake with {target}" in error.message
+    clock = Clock()
+    async with (
+        listener() as (target, received),
+        gyr.Channel(target, connect_timeout=5, network=gyr.Network(clock=clock)) as channel,
+    ):
+        call = Stub(channel).unary(message())
         assert (await received.get()).startswith(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        clock.advance(4.99)
+        assert channel.state.name == "CONNECTING"
+        clock.advance(0.01)
+        with pytest.raises(
+            gyr.Unavailable, match=f"HTTP/2 handshake with {target} took longer than 5 seconds"
+        ):
+            await call
 
 
 async def test_a_deadline_while_the_channel_connects_says_what_it_waited_for() -> None:
-    async with listener() as (target, received), gyr.Channel(target) as channel:
-        with pytest.raises(gyr.DeadlineExceeded, match="CONNECTING"):
-            await Stub(channel).unary(message(), timeout=0.1)
+    clock = Clock()
+    async with (
+        listener() as (target, received),
+        gyr.Channel(target, network=gyr.Network(clock=clock)) as channel,
+    ):
+        call = Stub(channel).unary(message(), timeout=3)
         await received.get()
+        clock.advance(3)
+        with pytest.raises(gyr.DeadlineExceeded, match="CONNECTING"):
+            await call
 
 
 async def test_a_call_that_waits_for_ready_is_served_when_the_server_comes() -> None:
-    port = free_port()
-    async with asyncio.timeout(SAFETY_NET_S), gyr.Channel(f"127.0.0.1:{port}") as channel:
+    clock = Clock()
+    network = MemoryNetwork(clock=clock)
+    async with asyncio.timeout(SAFETY_NET_S), gyr.Channel("shop:50051", network=network) as channel:
         stub = Stub(channel)
         waiting = stub.unary(message(b"late"), wait_for_ready=True)
         with pytest.raises(gyr.Unavailable):
             await stub.unary(message())
-        async with gyr.Server([Calls(unary=echo)]) as server:
-            await server.listen(f"127.0.0.1:{port}")
+        async with serve(Calls(unary=echo), network=network, address="shop:50051"):
+            clock.advance(1)
             assert (await waiting).value == b"late"
 
 
 async def test_a_channel_connects_again_when_its_server_was_restarted() -> None:
-    port = free_port()
-    async with asyncio.timeout(SAFETY_NET_S), gyr.Channel(f"127.0.0.1:{port}") as channel:
+    network = MemoryNetwork()
+    async with asyncio.timeout(SAFETY_NET_S), gyr.Channel("shop:50051", network=network) as channel:
         for number in range(3):
-            async with gyr.Server([Calls(unary=echo)]) as server:
-                await server.listen(f"127.0.0.1:{port}")
+            async with serve(Calls(unary=echo), network=network, address="shop:50051"):
                 reply = await Stub(channel).unary(message(b"%d" % number), wait_for_ready=True)
                 assert reply.value == b"%d" % number
 
@@ -396,14 +418,16 @@ async def test_calls_that_wait_for_a_connection_go_in_the_order_they_were_made()
 async def test_the_second_address_is_taken_when_the_first_does_not_answer() -> None:
     async with (
         serving(unary=echo) as stub,
-        gyr.Channel(f"ipv4:127.0.0.1:{free_port()},{stub.target}") as channel,
+        gyr.Channel(
+            f"ipv4:192.0.2.7:50051,{stub.served.target}", network=stub.served.network
+        ) as channel,
     ):
         assert (await Stub(channel).unary(message(b"x"))).value == b"x"
 
 
 async def test_a_name_is_resolved() -> None:
-    async with serving(unary=echo) as stub:
-        port = stub.target.rpartition(":")[2]
+    async with gyr.Server([Calls(unary=echo)]) as server:
+        port = await server.listen("127.0.0.1:0")
         async with gyr.Channel(f"dns:///localhost:{port}") as channel:
             assert (await Stub(channel).unary(message(b"x"))).value == b"x"
 

@@ -75,7 +75,7 @@ async def test_an_error_raised_there_is_raised_here(
 async def test_an_error_says_what_was_called_and_where() -> None:
     async with serving(**raising(gyr.NotFound("no order '7'"))) as stub:
         errors = await failures(stub)
-        peer = f"ipv4:{stub.target}"
+        peer = f"ipv4:{stub.served.target}"
         assert [str(error) for error in errors] == [
             f"NotFound: no order '7' (method /tests.Calls/{name}, peer {peer})"
             for name in ("Unary", "ClientStream", "ServerStream", "Bidi")

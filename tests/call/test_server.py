@@ -67,10 +67,10 @@ async def test_stop_waits_for_running_calls_and_takes_no_new_ones() -> None:
     async with serving(unary=handler.unary) as stub:
         call = stub.unary(message(b"x"))
         await handler.started.wait()
-        stopping = asyncio.create_task(stub.server.stop())
+        stopping = asyncio.create_task(stub.served.server.stop())
         await asyncio.sleep(0)
         # The client hears of it and looks for another connection; there is none.
-        async with gyr.Channel(stub.target) as other:
+        async with stub.served.channel() as other:
             with pytest.raises(gyr.Unavailable):
                 await Stub(other).unary(message())
         assert not stopping.done()
@@ -78,13 +78,13 @@ async def test_stop_waits_for_running_calls_and_takes_no_new_ones() -> None:
         handler.release.set()
         assert (await call).value == b"x"
         await stopping
-        await stub.server.wait_closed()
+        await stub.served.server.wait_closed()
 
 
 async def test_an_idle_connection_does_not_delay_the_end() -> None:
     async with serving(unary=echo) as stub:
         await stub.unary(message())
-        await stub.server.stop(grace=20)
+        await stub.served.server.stop(grace=20)
         with pytest.raises(gyr.Unavailable):
             await stub.unary(message())
 
@@ -95,7 +95,7 @@ async def test_what_runs_after_the_grace_is_cancelled(grace: float) -> None:
     async with serving(unary=handler.unary) as stub:
         call = stub.unary(message())
         await handler.started.wait()
-        await stub.server.stop(grace=grace)
+        await stub.served.server.stop(grace=grace)
         assert handler.cancelled.is_set()
         assert (await call.status()).code == gyr.StatusCode.CANCELLED
 
@@ -105,15 +105,15 @@ async def test_stopping_again_waits_for_the_same_end_and_a_shorter_grace_counts(
     async with serving(unary=handler.unary) as stub:
         call = stub.unary(message())
         await handler.started.wait()
-        first = asyncio.create_task(stub.server.stop(grace=1000))
+        first = asyncio.create_task(stub.served.server.stop(grace=1000))
         await asyncio.sleep(0)
-        longer = asyncio.create_task(stub.server.stop(grace=2000))
+        longer = asyncio.create_task(stub.served.server.stop(grace=2000))
         await asyncio.sleep(0)
         assert not first.done()
-        await stub.server.stop(grace=0)
+        await stub.served.server.stop(grace=0)
         await asyncio.gather(first, longer)
         assert (await call.status()).code == gyr.StatusCode.CANCELLED
-        await stub.server.stop()
+        await stub.served.server.stop()
 
 
 async def test_cancelling_who_waits_for_the_stop_does_not_undo_it() -> None:
@@ -121,39 +121,39 @@ async def test_cancelling_who_waits_for_the_stop_does_not_undo_it() -> None:
     async with serving(unary=handler.unary) as stub:
         call = stub.unary(message())
         await handler.started.wait()
-        waiting = asyncio.create_task(stub.server.stop(grace=1000))
+        waiting = asyncio.create_task(stub.served.server.stop(grace=1000))
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait([waiting])
         with pytest.raises(RuntimeError, match="stopped"):
-            await stub.server.listen("127.0.0.1:0")
+            await stub.served.server.listen("127.0.0.1:0")
         handler.release.set()
         await call
-        await stub.server.wait_closed()
+        await stub.served.server.wait_closed()
 
 
 async def test_a_handler_may_stop_its_server() -> None:
     tasks: list[asyncio.Task[None]] = []
 
     async def shut_down(request: BytesValue, ctx: gyr.ServerContext) -> BytesValue:
-        tasks.append(asyncio.create_task(stub.server.stop(grace=1000)))
+        tasks.append(asyncio.create_task(stub.served.server.stop(grace=1000)))
         await asyncio.sleep(0)
         return message(b"bye")
 
     async with serving(unary=shut_down) as stub:
         assert (await stub.unary(message())).value == b"bye"
-        await stub.server.wait_closed()
+        await stub.served.server.wait_closed()
         await asyncio.wait(tasks)
 
 
 async def test_a_handler_that_waits_for_the_stop_is_cancelled_by_it() -> None:
     async def shut_down(request: BytesValue, ctx: gyr.ServerContext) -> BytesValue:
-        await stub.server.stop(grace=0.05)
+        await stub.served.server.stop(grace=0.05)
         return message(b"never")
 
     async with serving(unary=shut_down) as stub:
         assert (await stub.unary(message()).status()).code == gyr.StatusCode.CANCELLED
-        await stub.server.wait_closed()
+        await stub.served.server.wait_closed()
 
 
 async def test_a_handler_that_does_not_end_does_not_hold_the_stop_for_ever(
@@ -174,7 +174,7 @@ async def test_a_handler_that_does_not_end_does_not_hold_the_stop_for_ever(
     async with serving(unary=stubborn) as stub:
         call = stub.unary(message())
         await started.wait()
-        await stub.server.stop(grace=0)
+        await stub.served.server.stop(grace=0)
         assert (await call.status()).code == gyr.StatusCode.CANCELLED
         release.set()
         await ended.wait()
@@ -192,7 +192,7 @@ async def test_a_stream_that_runs_ends_with_its_last_reply_when_the_server_stops
     async with serving(server_stream=count) as stub:
         call = stub.server_stream(message())
         assert await call.receive() == message(b"0")
-        stopping = asyncio.create_task(stub.server.stop())
+        stopping = asyncio.create_task(stub.served.server.stop())
         assert await collect(call) == [b"%d" % number for number in range(1, 100)]
         assert (await call.status()).ok
         await stopping
@@ -200,9 +200,9 @@ async def test_a_stream_that_runs_ends_with_its_last_reply_when_the_server_stops
 
 async def test_a_stopped_server_is_not_started_again() -> None:
     async with serving(unary=echo) as stub:
-        await stub.server.stop()
+        await stub.served.server.stop()
         with pytest.raises(RuntimeError, match="stopped"):
-            await stub.server.listen("127.0.0.1:0")
+            await stub.served.server.listen("127.0.0.1:0")
 
 
 async def test_a_server_that_never_listened_stops() -> None:
@@ -213,12 +213,12 @@ async def test_a_server_that_never_listened_stops() -> None:
 
 async def test_the_end_of_many_connections() -> None:
     async with serving(unary=echo) as stub:
-        channels = [gyr.Channel(stub.target) for _ in range(20)]
+        channels = [stub.served.channel() for _ in range(20)]
         for channel in channels:
             await Stub(channel).unary(message())
-        assert "20 connections" in repr(stub.server)
-        await stub.server.stop()
-        assert "0 connections" in repr(stub.server)
+        assert "20 connections" in repr(stub.served.server)
+        await stub.served.server.stop()
+        assert "0 connections" in repr(stub.served.server)
         for channel in channels:
             await channel.close()
 

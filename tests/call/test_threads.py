@@ -10,6 +10,7 @@ import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
 
 import gyrfalcon as gyr
+from gyrfalcon.testing import serve
 from tests.call.service import Calls, Stub, collect, message, serving
 
 pytestmark = pytest.mark.anyio
@@ -108,12 +109,10 @@ async def test_both_kinds_stand_in_one_service() -> None:
         ) -> BytesValue:
             return message(b"%d" % (threading.current_thread() is threading.main_thread()))
 
-    async with gyr.Server([Mixed()]) as server:
-        port = await server.listen("127.0.0.1:0")
-        async with gyr.Channel(f"127.0.0.1:{port}") as channel:
-            stub = Stub(channel)
-            assert (await stub.unary(message())).value == b"1"
-            assert (await stub.client_stream([])).value == b"0"
+    async with serve(Mixed()) as channel:
+        stub = Stub(channel)
+        assert (await stub.unary(message())).value == b"1"
+        assert (await stub.client_stream([])).value == b"0"
 
 
 async def test_metadata_both_ways_and_the_rest_of_the_context() -> None:
@@ -124,7 +123,7 @@ async def test_metadata_both_ways_and_the_rest_of_the_context() -> None:
             ctx.send_initial_metadata({"again": "x"})
         ctx.trailing_metadata.add("trailing", ctx.metadata["tenant"])
         assert ctx.method == "/tests.Calls/Unary"
-        assert ctx.peer.startswith("ipv4:127.0.0.1:")
+        assert ctx.peer.startswith("ipv4:192.0.2.254:")
         assert ctx.deadline is not None
         assert 0 < (ctx.time_remaining() or 0) <= 50.01
         assert not ctx.cancelled
@@ -335,7 +334,7 @@ async def test_a_server_that_stops_waits_for_its_threads() -> None:
     async with serving(unary=slow) as stub:
         call = stub.unary(message(b"x"))
         await started.wait()
-        stopping = asyncio.create_task(stub.server.stop())
+        stopping = asyncio.create_task(stub.served.server.stop())
         await asyncio.sleep(0)
         assert not stopping.done()
         release.set()

@@ -19,7 +19,7 @@ from examples.route_guide.proto.route_guide_pb2 import (
     RouteSummary,
 )
 from examples.route_guide.server import RouteGuide
-from tests.examples.serving import serving
+from gyrfalcon.testing import serve
 
 pytestmark = pytest.mark.anyio
 
@@ -43,7 +43,7 @@ class Clock:
 @asynccontextmanager
 async def guide() -> AsyncIterator[RouteGuideStub]:
     service = RouteGuide(Map([PEAK, JUNCTION, FAR]), clock=Clock())
-    async with serving(service) as channel:
+    async with serve(service) as channel:
         yield RouteGuideStub(channel)
 
 

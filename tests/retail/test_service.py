@@ -11,13 +11,13 @@ import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 
 import gyrfalcon as gyr
+from gyrfalcon.testing import serve
 from retail.client import CHANGED_ORDERS, NEW_ORDER
 from retail.proto.order_management_gyr import OrderManagementStub
 from retail.proto.order_management_pb2 import CombinedShipment, Order
 from retail.sample import SAMPLE_ORDERS
 from retail.service import OrderManagement
 from retail.store import OrderStore, StoreUnavailable, open_store
-from tests.examples.serving import serving
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +30,7 @@ async def shop(
 ) -> AsyncIterator[OrderManagementStub]:
     async with (
         open_store(url, first_orders=orders) as store,
-        serving(OrderManagement(store, **options)) as channel,
+        serve(OrderManagement(store, **options)) as channel,
     ):
         yield OrderManagementStub(channel)
 
@@ -148,7 +148,7 @@ class Watched(OrderManagement):
 async def test_updates_that_do_not_end_change_nothing(database_url: str, how: str) -> None:
     async with open_store(database_url) as store:
         service = Watched(store)
-        async with serving(service) as channel:
+        async with serve(service) as channel:
             call = OrderManagementStub(channel).update_orders(
                 timeout=0.5 if how == "deadline" else 60.0
             )
@@ -329,7 +329,7 @@ class Away(OrderStore):
 async def test_a_database_that_is_away_is_unavailable_and_not_described(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with serving(OrderManagement(Away())) as channel:
+    async with serve(OrderManagement(Away())) as channel:
         orders = OrderManagementStub(channel)
         calls: list[Awaitable[object]] = [
             orders.add_order(NEW_ORDER),

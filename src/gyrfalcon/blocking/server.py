@@ -13,6 +13,7 @@ from ..rpc.method import Service
 from ..rpc.options import check_seconds
 from ..server.server import Server as AsyncServer
 from ..transport.loops import LoopThread
+from ..transport.network import Network
 
 
 class ServerOptions(TypedDict, total=False):
@@ -28,6 +29,7 @@ class ServerOptions(TypedDict, total=False):
     stream_window: int
     connection_window: int
     max_unread_bytes: int
+    network: Network | None
 
 
 class Server:

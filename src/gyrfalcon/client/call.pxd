@@ -2,6 +2,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
 
 from .._core.stream cimport Sink, Stream
+from ..transport.clock cimport Clock
 from ..transport.driver cimport Driver
 from ..transport.waiting cimport Operation, Waiting
 from ..wire.grpc cimport Outcome, RequestTemplate
@@ -29,6 +30,7 @@ cdef class ClientDriver(Driver):
 
 cdef class CallPlace:
     cdef readonly object loop
+    cdef readonly Clock clock
     cdef unsigned long thread
     cdef ClientDriver direct        # where every call goes, while that is so
     cdef readonly bint closed

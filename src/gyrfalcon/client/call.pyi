@@ -11,6 +11,7 @@ from ..rpc.metadata import Metadata, MetadataLike
 from ..rpc.method import Method
 from ..rpc.stats import CallStats
 from ..rpc.status import Status
+from ..transport.clock import Clock
 from ..transport.driver import Driver
 from ..transport.waiting import Waiting
 from .subchannel import Subchannel
@@ -26,7 +27,11 @@ class ClientDriver(Driver):
     """The client's side of one connection. `owner` is told of its beginning and end."""
 
     def __init__(
-        self, connection: Connection, loop: asyncio.AbstractEventLoop, owner: Subchannel
+        self,
+        connection: Connection,
+        loop: asyncio.AbstractEventLoop,
+        owner: Subchannel,
+        clock: Clock | None = None,
     ) -> None: ...
     def call_stats(self) -> CallStats: ...
     @property
@@ -48,9 +53,12 @@ class CallPlace:
         max_receive_bytes: int,
         max_send_bytes: int,
         compression: Compression | None,
+        clock: Clock,
     ) -> None: ...
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None: ...
+    @property
+    def clock(self) -> Clock: ...
     @property
     def closed(self) -> bool: ...
     @property

@@ -25,7 +25,8 @@ from .._core.stream cimport (
     Stream,
 )
 from ..transport.blocking cimport SharedLoop
-from ..transport.driver cimport Driver, monotonic
+from ..transport.clock cimport Clock
+from ..transport.driver cimport Driver
 from ..transport.waiting cimport Operation, Waiting
 from ..wire.grpc cimport (
     Outcome,
@@ -67,8 +68,8 @@ cdef enum Code:
 cdef class ClientDriver(Driver):
     """The client's side of one connection. `owner` is told of its beginning and end."""
 
-    def __init__(self, Connection connection not None, loop, owner):
-        Driver.__init__(self, connection, loop)
+    def __init__(self, Connection connection not None, loop, owner, clock=None):
+        Driver.__init__(self, connection, loop, clock)
         self.owner = owner
 
     cdef int received(self) except -1:
@@ -132,7 +133,8 @@ cdef class CallPlace:
     """
 
     def __init__(self, *, target_name, double default_timeout, size_t max_receive_bytes,
-                 Py_ssize_t max_send_bytes, compression):
+                 Py_ssize_t max_send_bytes, compression, Clock clock not None):
+        self.clock = clock
         self.target_name = target_name
         self.default_timeout = default_timeout
         self.max_receive_bytes = max_receive_bytes
@@ -230,12 +232,13 @@ cdef class Call(Waiting):
 
     @property
     def deadline(self):
-        """When the call must be done, in seconds on time.monotonic()'s clock, or None."""
+        """When the call must be done, in seconds on time.monotonic()'s clock (the clock of the
+        channel's network, if it has another), or None."""
         return self.expiry if self.expiry else None
 
     def time_remaining(self):
         """Seconds until the deadline, zero when it has passed; None when there is none."""
-        return max(self.expiry - monotonic(), 0.0) if self.expiry else None
+        return max(self.expiry - self.channel.clock.now(), 0.0) if self.expiry else None
 
     def cancel(self):
         """Cancel the call: the server is told, whoever waits gets Cancelled.
@@ -297,8 +300,8 @@ cdef class Call(Waiting):
         if driver is not None and driver.usable:
             return self.open(driver)
         if self.expiry and self.waiting_timer is None:
-            self.waiting_timer = self.loop.call_later(
-                max(self.expiry - monotonic(), 0.001), self._on_waiting_deadline)
+            self.waiting_timer = self.channel.clock.call_at(
+                self.loop, self.expiry, self._on_waiting_deadline)
         self.channel.place(self)
         return 0
 
@@ -318,7 +321,7 @@ cdef class Call(Waiting):
             self.waiting_timer.cancel()
             self.waiting_timer = None
         if self.expiry:
-            remaining = self.expiry - monotonic()
+            remaining = self.expiry - self.channel.clock.now()
             if remaining <= 0:
                 return self.end(
                     DEADLINE_EXCEEDED, "the deadline passed before the call was sent", False)
@@ -797,7 +800,7 @@ cdef class MultiCallable:
             elif seconds != seconds:
                 raise ValueError(f"{timeout=!r} is no number of seconds")
         if seconds >= 0 and seconds < 1e9:
-            call.expiry = monotonic() + seconds
+            call.expiry = channel.clock.now() + seconds
         if metadata is not None:
             call.request_metadata = Metadata(metadata)
         if compression is None:

@@ -29,6 +29,7 @@ from ..rpc.options import check_connection_options, check_header_text, check_int
 from ..rpc.stats import CHANNELS, ChannelStats, latest
 from ..rpc.status import Status, StatusCode
 from ..transport.dns import DnsResolver
+from ..transport.network import SYSTEM_NETWORK, Network
 from ..wire.grpc import RequestTemplate
 from .call import Call, CallPlace
 from .subchannel import Subchannel
@@ -58,7 +59,8 @@ class Channel(CallPlace):
       name;
     - `stream_window`, `connection_window`: bytes that the server may send ahead of the callers
       (1 MiB, 16 MiB); `max_unread_bytes`: whole messages held for the callers of one connection
-      before that connection's window stays shut (64 MiB).
+      before that connection's window stays shut (64 MiB);
+    - `network`: what connects, looks names up and tells the time (None: the system's).
 
     A channel belongs to the event loop that first uses it and to that loop's thread; it starts no
     task before the first call and no thread ever. Leaving the `async with` block closes it.
@@ -82,7 +84,9 @@ class Channel(CallPlace):
         stream_window: int = 2**20,
         connection_window: int = 16 * 2**20,
         max_unread_bytes: int = 64 * 2**20,
+        network: Network | None = None,
     ) -> None:
+        self._network = SYSTEM_NETWORK if network is None else network
         chosen = COMPRESSIONS.choose(compression)
         self._connection_options: dict[str, Any] = check_connection_options(
             max_receive_bytes=max_receive_bytes,
@@ -101,6 +105,7 @@ class Channel(CallPlace):
             if max_send_bytes is None
             else check_int("max_send_bytes", max_send_bytes, 0),
             compression=None if chosen.name == "identity" else chosen,
+            clock=self._network.clock,
         )
         self._resolvers = dict(resolvers or {})
         self._target = parse_target(target, self._resolvers)
@@ -245,6 +250,7 @@ class Channel(CallPlace):
             address,
             self._connection_options,
             self._connect_timeout,
+            self._network,
             self._subchannel_changed,
             self._forget_subchannel,
         )
@@ -277,7 +283,7 @@ class Channel(CallPlace):
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
         """Call back after `delay` seconds, in turn with the balancer's other calls."""
-        return self._loop.call_later(delay, self._handle, callback)
+        return self.clock.call_later(self._loop, delay, self._handle, callback)
 
     # ------------------------------------------------------------------ for the resolver
 
@@ -306,9 +312,12 @@ class Channel(CallPlace):
         if self._balancer is None:
             self._balancer = self._make_balancer(self)
             factory = self._resolvers.get(self._target.scheme)
-            if factory is None:
-                factory = DnsResolver if self._target.scheme == "dns" else StaticResolver
-            self._resolver = factory(self._target, self)
+            if factory is not None:
+                self._resolver = factory(self._target, self)
+            elif self._target.scheme == "dns":
+                self._resolver = DnsResolver(self._target, self, self._network)
+            else:
+                self._resolver = StaticResolver(self._target, self)
             self._resolver.start()
         if self._state is ConnectivityState.IDLE:
             self._handle(self._balancer.exit_idle)

@@ -11,11 +11,13 @@ from typing import Any
 
 from .._core.connection import Connection
 from ..policy.backoff import ConnectionBackoff
+from ..policy.balancer import Timer
 from ..policy.connectivity import ConnectivityState
 from ..policy.target import Address
 from ..rpc.stats import SUBCHANNELS, CallStats, SubchannelStats
 from ..rpc.status import Status, StatusCode
-from ..transport.connector import connect
+from ..transport.network import Network
+from ..transport.timeouts import timeout_at, wait
 from .call import ClientDriver
 
 Changed = Callable[["Subchannel", ConnectivityState, Status | None], None]
@@ -41,12 +43,15 @@ class Subchannel:
         address: Address,
         connection_options: Mapping[str, Any],
         connect_timeout: float,
+        network: Network,
         changed: Changed,
         forget: Callable[[Subchannel], None],
     ) -> None:
         self.address = address
         self.driver: ClientProtocol | None = None
         self._loop = loop
+        self._network = network
+        self._clock = network.clock
         self._connection_options = connection_options
         self._changed = changed
         self._forget = forget
@@ -54,8 +59,9 @@ class Subchannel:
         self._state = ConnectivityState.IDLE
         self._attempt: asyncio.Task[None] | None = None
         self._retry_at = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
         self._connections: dict[ClientProtocol, asyncio.Future[None]] = {}
+        self._newest: ClientProtocol | None = None
         self._handshake: asyncio.Future[None] | None = None
         self._step = ""
         self._shut_down = False
@@ -69,7 +75,7 @@ class Subchannel:
         """Start an attempt. Does nothing unless IDLE."""
         if self._state is not ConnectivityState.IDLE or self._shut_down:
             return
-        attempt = self._backoff.attempt(self._loop.time(), random.random())
+        attempt = self._backoff.attempt(self._clock.time(), random.random())
         self._retry_at = attempt.retry_at
         self._set_state(ConnectivityState.CONNECTING)
         self._attempt = self._loop.create_task(self._connect(attempt.deadline))
@@ -96,11 +102,11 @@ class Subchannel:
         if self._attempt is not None:
             await asyncio.wait([self._attempt])
         if self._connections and grace > 0:
-            await asyncio.wait(list(self._connections.values()), timeout=grace)
+            await wait(self._clock, self._connections.values(), timeout=grace)
         for driver in list(self._connections):
             driver.cancel_calls()
         if self._connections:
-            await asyncio.wait(list(self._connections.values()), timeout=1.0)
+            await wait(self._clock, self._connections.values(), timeout=1.0)
         for driver in list(self._connections):
             driver.abort()
         if self._connections:
@@ -110,7 +116,7 @@ class Subchannel:
 
     def handshake_done(self, driver: ClientProtocol) -> None:
         """The server's SETTINGS came."""
-        if self._handshake is not None and not self._handshake.done():
+        if self._handshake is not None and driver is self._newest and not self._handshake.done():
             self._handshake.set_result(None)
 
     def connection_draining(self, driver: ClientProtocol) -> None:
@@ -126,7 +132,7 @@ class Subchannel:
         closed = self._connections.pop(driver, None)
         if closed is not None and not closed.done():
             closed.set_result(None)
-        if self._handshake is not None and not self._handshake.done():
+        if self._handshake is not None and driver is self._newest and not self._handshake.done():
             reason = str(error) if error else "the server closed the connection"
             self._handshake.set_exception(ConnectionError(reason))
         if driver is self.driver:
@@ -139,9 +145,9 @@ class Subchannel:
     # ------------------------------------------------------------------ one attempt
 
     async def _connect(self, deadline: float) -> None:
-        started = self._loop.time()
+        started = self._clock.time()
         try:
-            async with asyncio.timeout_at(deadline):
+            async with timeout_at(self._clock, deadline):
                 driver = await self._establish()
         except TimeoutError:
             self._attempt = None
@@ -168,13 +174,14 @@ class Subchannel:
         self._set_state(ConnectivityState.READY)
 
     async def _establish(self) -> ClientProtocol:
-        driver = ClientProtocol(
-            Connection(server=False, **self._connection_options), self._loop, self
+        # While it begins, one before it may still end: its last calls have run on.
+        driver = self._newest = ClientProtocol(
+            Connection(server=False, **self._connection_options), self._loop, self, self._clock
         )
         self._step = f"connect to {self.address}"
         self._handshake = handshake = self._loop.create_future()
         try:
-            await connect(self._loop, driver, self.address)
+            await self._network.connect(self._loop, driver, self.address)
             self._connections[driver] = self._loop.create_future()
             self._step = f"HTTP/2 handshake with {self.address}"
             await handshake
@@ -192,8 +199,7 @@ class Subchannel:
                 self._forget(self)
             return
         self._set_state(ConnectivityState.TRANSIENT_FAILURE, Status(StatusCode.UNAVAILABLE, reason))
-        delay = max(self._retry_at - self._loop.time(), 0.0)
-        self._timer = self._loop.call_later(delay, self._end_backoff)
+        self._timer = self._clock.call_at(self._loop, self._retry_at, self._end_backoff)
 
     def _end_backoff(self) -> None:
         self._timer = None

@@ -10,7 +10,7 @@ import logging
 cimport cython
 
 from .._core.stream cimport CLOSED, DEADLINE, FAULT, Stream
-from ..transport.driver cimport Driver, monotonic
+from ..transport.driver cimport Driver
 from ..transport.waiting cimport Operation, Waiting
 
 from ..rpc.codec import CODECS
@@ -127,12 +127,13 @@ cdef class ServerContext(Waiting):
 
     @property
     def deadline(self):
-        """When the call must be done, in seconds on time.monotonic()'s clock, or None."""
+        """When the call must be done, in seconds on time.monotonic()'s clock (the clock of the
+        server's network, if it has another), or None."""
         return self.expiry if self.expiry else None
 
     def time_remaining(self):
         """Seconds until the deadline, zero when it has passed; None when there is none."""
-        return max(self.expiry - monotonic(), 0.0) if self.expiry else None
+        return max(self.expiry - self.host.clock.now(), 0.0) if self.expiry else None
 
     @property
     def cancelled(self):

@@ -12,8 +12,11 @@ cdef class ServerDriver(CallHost):
     cdef bint worker_scheduled
     cdef ValueCache paths
     cdef Py_ssize_t max_running
+    cdef Py_ssize_t stream_limit    # max_running, unless every stream is to be looked at
+    cdef object refusal             # asked then
     cdef object compression
 
+    cdef bint refuses(self) except -1
     cdef Handler find_handler(self, Stream stream)
     cdef int spawn(self) except -1
 

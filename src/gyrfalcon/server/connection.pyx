@@ -17,7 +17,6 @@ from libc.stdint cimport int64_t, uint32_t
 from .._core.fields cimport HeaderBlock, ValueCache
 from .._core.connection cimport Connection
 from .._core.stream cimport Sink, Stream
-from ..transport.driver cimport monotonic
 from ..wire.exchange cimport ServerWire
 from .call cimport CallHost, Handler, PyContext_Copy, ServerContext, negotiate
 
@@ -50,15 +49,15 @@ cdef class ServerDriver(CallHost):
 
     def __init__(self, Connection connection not None, loop, server, dict handlers not None,
                  ServerWire wire not None, context, *, Py_ssize_t max_running,
-                 Py_ssize_t max_send_bytes=-1, compression=None):
-        CallHost.__init__(self, connection, loop)
+                 Py_ssize_t max_send_bytes=-1, compression=None, clock=None):
+        CallHost.__init__(self, connection, loop, clock)
         self.server = server
         self.handlers = handlers
         self.wire = wire
         self.context = context
         self.waiting = deque()
         self.paths = ValueCache()
-        self.max_running = max_running
+        self.max_running = self.stream_limit = max_running
         self.max_send_bytes = max_send_bytes
         self.compression = compression
 
@@ -124,6 +123,17 @@ cdef class ServerDriver(CallHost):
             self.connection.finish_drain()
             self.changed()
 
+    def go_away(self, uint32_t code, bytes data not None):
+        """Send GOAWAY with a reason: no new streams; those that were taken on go on."""
+        if not self.lost:
+            self.connection.goaway(code, data)
+            self.changed()
+
+    def refuse_streams(self, refusal):
+        """Ask `refusal()` of each new stream whether it is to be refused; None: take them."""
+        self.refusal = refusal
+        self.max_running = self.stream_limit if refusal is None else 0
+
     def cancel_calls(self):
         """End every call that runs with CANCELLED."""
         for stream in self.connection.streams():
@@ -142,7 +152,7 @@ cdef class ServerDriver(CallHost):
         cdef tuple coders
         if not stream.head_received or stream.link == NULL:
             return IGNORE
-        if self.running >= self.max_running:
+        if self.running >= self.max_running and self.refuses():
             # libnghttp2 counts open streams; a handler that outlives its stream counts here.
             stream.reset(REFUSED_STREAM)
             return IGNORE
@@ -185,11 +195,15 @@ cdef class ServerDriver(CallHost):
         call.context = PyContext_Copy(self.context)
         self.running += 1
         if call.timeout >= 0:
-            call.expiry = monotonic() + call.timeout
+            call.expiry = self.clock.now() + call.timeout
             self.connection.arm(stream, call.expiry)
         if self.compression is not None:
             call.own_compression = negotiate(call, self.compression)
         return call
+
+    cdef bint refuses(self) except -1:
+        """Whether a stream has no place here."""
+        return self.running >= self.stream_limit or (self.refusal is not None and self.refusal())
 
     cdef Handler find_handler(self, Stream stream):
         """The handler for the path of a request, or None."""

@@ -12,13 +12,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from .._core.connection import Connection
+from ..policy.balancer import Timer
 from ..policy.target import parse_listen_address
 from ..rpc.compression import COMPRESSIONS, Compression
 from ..rpc.method import Service, ServiceDefinition
 from ..rpc.options import check_connection_options, check_int, check_seconds
 from ..rpc.stats import SERVERS, CallStats, ServerStats
-from ..transport.listener import Listener, open_listener
 from ..transport.loops import run_in_new_loop
+from ..transport.network import SYSTEM_NETWORK, Listening, Network
+from ..transport.timeouts import wait
 from ..wire.grpc import GRPC
 from .connection import ServerProtocol
 from .observer import tell, tell_starting
@@ -47,7 +49,8 @@ class Server:
     - `grace`: seconds that running calls get when the server stops (30);
     - `stream_window`, `connection_window`: bytes that a client may send ahead of the handlers
       (1 MiB, 16 MiB); `max_unread_bytes`: whole messages held for the handlers of one connection
-      before that connection's window stays shut (64 MiB).
+      before that connection's window stays shut (64 MiB);
+    - `network`: what is listened on and tells the time (None: the system's).
 
     Use it as an async context manager in a program of your own, or `run()` it. A server serves
     once, on one loop; all but `run` belong to that loop's thread. Raises TypeError for what is no
@@ -68,7 +71,10 @@ class Server:
         stream_window: int = 2**20,
         connection_window: int = 16 * 2**20,
         max_unread_bytes: int = 64 * 2**20,
+        network: Network | None = None,
     ) -> None:
+        self._network = SYSTEM_NETWORK if network is None else network
+        self._clock = self._network.clock
         self._services = list_services(services)
         self._handlers = collect_handlers(self._services)
         self._connection_options: dict[str, Any] = check_connection_options(
@@ -87,13 +93,14 @@ class Server:
             if max_send_bytes is None
             else check_int("max_send_bytes", max_send_bytes, 0),
             "compression": None if chosen.name == "identity" else chosen,
+            "clock": self._clock,
         }
         if max_workers is not None:
             check_int("max_workers", max_workers, 1)
         self._max_workers = max_workers
         self._grace = check_seconds("grace", grace)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._listeners: list[Listener] = []
+        self._listeners: list[Listening] = []
         self._drivers: set[ServerProtocol] = set()
         self._pool: ThreadPoolExecutor | None = None
         self._stopping: asyncio.Task[None] | None = None
@@ -126,7 +133,9 @@ class Server:
             raise RuntimeError("this server was stopped; make a new one")
         where = parse_listen_address(address)
         context = contextvars.copy_context()
-        listener = await open_listener(loop, lambda: self._make_driver(context), where, start=start)
+        listener = await self._network.listen(
+            loop, lambda: self._make_driver(context), where, start=start
+        )
         self._listeners.append(listener)
         log.info("listening on %s", listener.address)
         return listener.port
@@ -152,7 +161,7 @@ class Server:
         if self._stopping is None:
             self._give_up = loop.create_future()
             self._stopping = loop.create_task(self._stop())
-        self._hurry(loop.time() + seconds)
+        self._hurry(self._clock.time() + seconds)
         await asyncio.shield(self._stopping)
 
     async def __aenter__(self) -> Server:
@@ -191,10 +200,10 @@ class Server:
             log.info("stopping: running calls have %g seconds", self._grace)
             self._give_up = loop.create_future()
             self._stopping = loop.create_task(self._stop())
-            self._hurry(loop.time() + self._grace)
+            self._hurry(self._clock.time() + self._grace)
         else:
             log.info("stopping at once")
-            self._hurry(loop.time())
+            self._hurry(self._clock.time())
 
     # ------------------------------------------------------------------ what is served, and how
 
@@ -256,18 +265,20 @@ class Server:
     # ------------------------------------------------------------------ stopping
 
     _give_up: asyncio.Future[None]
-    _give_up_timer: asyncio.TimerHandle | None = None
+    _give_up_timer: Timer | None = None
+    _give_up_at = 0.0
 
     def _hurry(self, when: float) -> None:
-        """Let the grace end at `when` (loop time), if that is sooner than it would."""
+        """Let the grace end at `when` (by the clock), if that is sooner than it would."""
         if self._give_up.done() or self._closed.is_set():
             return
         if self._give_up_timer is not None:
-            if self._give_up_timer.when() <= when:
+            if self._give_up_at <= when:
                 return
             self._give_up_timer.cancel()
         loop = self._give_up.get_loop()
-        self._give_up_timer = loop.call_at(when, self._end_grace)
+        self._give_up_at = when
+        self._give_up_timer = self._clock.call_at(loop, when, self._end_grace)
 
     def _end_grace(self) -> None:
         if not self._give_up.done():
@@ -320,7 +331,7 @@ class Server:
         idle = asyncio.ensure_future(self._idle.wait())
         awaited: set[asyncio.Future[Any]] = {idle} if give_up is None else {idle, give_up}
         try:
-            await asyncio.wait(awaited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            await wait(self._clock, awaited, seconds, asyncio.FIRST_COMPLETED)
         finally:
             idle.cancel()
         return not self._drivers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any
 
 
@@ -18,3 +19,12 @@ def describe_address(name: Any) -> str:
     if isinstance(name, str):
         return f"unix:{name}"
     return "unknown"
+
+
+def is_ip_address(host: str) -> bool:
+    """Whether a host is an IP address, without brackets."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -27,7 +27,7 @@ from libc.errno cimport errno as c_errno
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc
 
-from .driver cimport monotonic
+from .clock cimport monotonic
 from .waiting cimport Operation, Parking, Waiting
 
 log = logging.getLogger("gyrfalcon.transport")
@@ -312,9 +312,14 @@ cdef class SharedLoop:
     def __dealloc__(self):
         if self.mutex != NULL:
             PyThread_free_lock(self.mutex)
+        self.close_pipe()
+
+    cdef int close_pipe(self) except -1:
         for descriptor in (self.wake_read, self.wake_write):
             if descriptor >= 0:
                 os.close(descriptor)
+        self.wake_read = self.wake_write = -1
+        return 0
 
     # ------------------------------------------------------------------ one thread at a time
 
@@ -385,7 +390,7 @@ cdef class SharedLoop:
             self.poked = True
             if self.kept:
                 self.janitor.wake()
-            else:
+            elif self.wake_write >= 0:
                 try:
                     os.write(self.wake_write, b"!")
                 except BlockingIOError:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import socket
 
 from ..policy.backoff import ConnectionBackoff
+from ..policy.balancer import Timer
 from ..policy.resolver import Resolution, ResolverListener
-from ..policy.target import Address, Target, TcpAddress
+from ..policy.target import Target, TcpAddress
 from ..rpc.status import Status, StatusCode
+from .addresses import is_ip_address
+from .network import SYSTEM_NETWORK, Network
 
 # grpc-go's and gRPC core's minimum between two look-ups.
 _MIN_SECONDS = 30.0
@@ -19,32 +20,36 @@ class DnsResolver:
     """Looks the host of a target up; again when asked to, at most every 30 seconds, and with
     backoff after a failure. An IP address needs no look-up. It belongs to the running loop."""
 
-    def __init__(self, target: Target, listener: ResolverListener, /) -> None:
+    def __init__(
+        self, target: Target, listener: ResolverListener, /, network: Network = SYSTEM_NETWORK
+    ) -> None:
         address = target.addresses[0]
         assert isinstance(address, TcpAddress)
         self._address = address
         self._listener = listener
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
+        self._network = network
+        self._clock = network.clock
         self._not_before = 0.0
         self._backoff = ConnectionBackoff()
 
     def start(self) -> None:
         """Begin."""
-        if _is_ip(self._address.host):
+        if is_ip_address(self._address.host):
             self._listener.resolved(Resolution((self._address,)))
         else:
             self._look_up()
 
     def resolve_now(self) -> None:
         """A hint that the addresses may be outdated."""
-        if self._task is None and self._timer is None and not _is_ip(self._address.host):
-            delay = self._not_before - self._loop.time()
+        if self._task is None and self._timer is None and not is_ip_address(self._address.host):
+            delay = self._not_before - self._clock.time()
             if delay <= 0:
                 self._look_up()
             else:
-                self._timer = self._loop.call_later(delay, self._look_up)
+                self._timer = self._clock.call_later(self._loop, delay, self._look_up)
 
     def close(self) -> None:
         """Stop."""
@@ -60,10 +65,10 @@ class DnsResolver:
 
     async def _resolve(self) -> None:
         host, port = self._address
-        now = self._loop.time()
+        now = self._clock.time()
         self._not_before = now + _MIN_SECONDS
         try:
-            found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = await self._network.look_up(self._loop, host, port)
         except (OSError, UnicodeError) as error:
             self._task = None
             reason = getattr(error, "strerror", None) or error
@@ -71,19 +76,8 @@ class DnsResolver:
                 Status(StatusCode.UNAVAILABLE, f"resolve {host!r} failed: {reason}")
             )
             attempt = self._backoff.attempt(now, 0.5)
-            self._timer = self._loop.call_later(attempt.retry_at - now, self._look_up)
+            self._timer = self._clock.call_at(self._loop, attempt.retry_at, self._look_up)
             return
         self._task = None
         self._backoff.reset()
-        addresses: dict[Address, None] = {}
-        for _, _, _, _, name in found:
-            addresses[TcpAddress(str(name[0]), int(name[1]))] = None
-        self._listener.resolved(Resolution(tuple(addresses)))
-
-
-def _is_ip(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+        self._listener.resolved(Resolution(tuple(dict.fromkeys(found))))

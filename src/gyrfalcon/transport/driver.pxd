@@ -3,11 +3,12 @@ from libc.stdint cimport uint8_t, uint64_t
 from .._core.connection cimport Connection
 from .._core.stream cimport Sink, Stream
 
-cdef double monotonic() noexcept
+from .clock cimport Clock
 
 cdef class Driver:
     cdef readonly Connection connection
     cdef readonly object loop
+    cdef readonly Clock clock
     cdef readonly object transport
     cdef object buffer
     cdef uint8_t *buffer_data

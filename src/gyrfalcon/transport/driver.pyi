@@ -3,17 +3,25 @@ import logging
 
 from .._core.connection import Connection
 from ..rpc.stats import ConnectionStats
+from .clock import Clock
 
 log: logging.Logger
 
 class Driver:
     """One connection on one loop. Subclasses say what becomes of new streams and of its end."""
 
-    def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None: ...
+    def __init__(
+        self,
+        connection: Connection,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock | None = None,
+    ) -> None: ...
     @property
     def connection(self) -> Connection: ...
     @property
     def loop(self) -> asyncio.AbstractEventLoop: ...
+    @property
+    def clock(self) -> Clock: ...
     @property
     def transport(self) -> asyncio.Transport | None: ...
     @property

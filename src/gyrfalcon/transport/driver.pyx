@@ -10,12 +10,14 @@ import time
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from libc.stdint cimport uint8_t
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, clockid_t, timespec
+from posix.time cimport clock_gettime, clockid_t, timespec
 
 from .._core.connection cimport Connection
 from .._core.stream cimport Link, Sink, Stream
 
 from ..rpc.stats import CONNECTIONS, ConnectionStats
+from .clock cimport SYSTEM, Clock, monotonic
+
 from .addresses import describe_address
 
 log = logging.getLogger("gyrfalcon.transport")
@@ -24,19 +26,13 @@ log = logging.getLogger("gyrfalcon.transport")
 cdef Py_ssize_t READ_SIZE = 256 * 1024
 # One write hands this much to the transport before it looks whether the transport wants more.
 cdef size_t WRITE_SIZE = 256 * 1024
-# uvloop's timers count in milliseconds and may fire that much early.
-cdef double TIMER_GRAIN = 0.001
+# What sums of seconds in binary may be off by.
+cdef double ROUNDING = 1e-9
 cdef int INTERNAL_ERROR = 2
 
 cdef object current_task = asyncio.current_task
 
 _buffers = threading.local()
-
-
-cdef double monotonic() noexcept:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return <double> now.tv_sec + <double> now.tv_nsec * 1e-9
 
 
 cdef extern from *:
@@ -75,9 +71,10 @@ cdef object read_buffer(loop):
 cdef class Driver:
     """One connection on one loop. Subclasses say what becomes of new streams and of its end."""
 
-    def __init__(self, Connection connection not None, loop):
+    def __init__(self, Connection connection not None, loop, Clock clock=None):
         self.connection = connection
         self.loop = loop
+        self.clock = SYSTEM if clock is None else clock
         self.flush_callback = self.flush_now
         self.peer_name = "unknown"
 
@@ -272,8 +269,7 @@ cdef class Driver:
                 return 0
             self.timer.cancel()
         self.timer_at = first
-        self.timer = self.loop.call_later(
-            max(first - monotonic(), TIMER_GRAIN), self.on_timer)
+        self.timer = self.clock.call_at(self.loop, first, self.on_timer)
         return 0
 
     def on_timer(self):
@@ -281,7 +277,7 @@ cdef class Driver:
         self.timer = None
         if self.lost:
             return
-        self.connection.on_timeout(monotonic())
+        self.connection.on_timeout(self.clock.now() + ROUNDING)
         self.held += 1
         try:
             self.dispatch()

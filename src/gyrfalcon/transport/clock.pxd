@@ -1,0 +1,13 @@
+cdef double monotonic() noexcept
+
+cdef class Clock:
+    cdef double now(self) noexcept
+
+cdef class ManualClock(Clock):
+    cdef double current             # seconds
+    cdef long long nanoseconds      # the same, exactly
+    cdef list timers                # a heap
+    cdef long long count
+    cdef object lock
+
+cdef Clock SYSTEM
