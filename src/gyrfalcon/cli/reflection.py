@@ -1,0 +1,98 @@
+"""Asks a server what it has, through gRPC reflection: v1, or v1alpha where v1 is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+
+import gyrfalcon as gyr
+
+from .options import Connecting
+from .protocols import REFLECTION, ReflectionRequest
+
+_NO_REFLECTION = (
+    "the server has no reflection: give the definition with --proto FILE (and -I FOLDER)"
+)
+
+
+class NoReflectionError(Exception):
+    """The server has no reflection service."""
+
+    def __init__(self, error: gyr.RpcError) -> None:
+        super().__init__(_NO_REFLECTION)
+        self.error = error
+
+
+class Reflection:
+    """The reflection service of a server. Each question is a call of its own."""
+
+    def __init__(self, channel: gyr.Channel, connecting: Connecting) -> None:
+        self._channel = channel
+        self._connecting = connecting
+        self._versions = list(REFLECTION)
+
+    async def services(self) -> list[str]:
+        """The full names of the services. Raises gyr.RpcError, NoReflectionError."""
+        (answer,) = await self._ask([ReflectionRequest(list_services="*")])
+        return sorted(service.name for service in answer.list_services_response.service)
+
+    async def files_with(self, symbol: str) -> list[FileDescriptorProto]:
+        """The file that defines a symbol, perhaps with others that it needs; none when the server
+        does not know the symbol."""
+        return self._files(await self._ask([ReflectionRequest(file_containing_symbol=symbol)]))
+
+    async def files_named(self, names: Sequence[str]) -> list[FileDescriptorProto]:
+        """These files, perhaps with others that they need; without those it does not know."""
+        return self._files(await self._ask([ReflectionRequest(file_by_filename=n) for n in names]))
+
+    async def files_extending(self, message_types: Sequence[str]) -> list[FileDescriptorProto]:
+        """The files that extend these message types."""
+        asked = [ReflectionRequest(all_extension_numbers_of_type=one) for one in message_types]
+        wanted = []
+        for message_type, answer in zip(message_types, await self._ask(asked), strict=True):
+            for number in answer.all_extension_numbers_response.extension_number:
+                request = ReflectionRequest()
+                request.file_containing_extension.containing_type = message_type
+                request.file_containing_extension.extension_number = number
+                wanted.append(request)
+        return self._files(await self._ask(wanted)) if wanted else []
+
+    @staticmethod
+    def _files(answers: Sequence[Any]) -> list[FileDescriptorProto]:
+        return [
+            FileDescriptorProto.FromString(data)
+            for answer in answers
+            for data in answer.file_descriptor_response.file_descriptor_proto
+        ]
+
+    async def _ask(self, requests: Sequence[Any]) -> list[Any]:
+        while True:
+            try:
+                return await self._ask_once(requests)
+            except gyr.Unimplemented as error:
+                if len(self._versions) == 1:
+                    raise NoReflectionError(error) from None
+                del self._versions[0]
+
+    async def _ask_once(self, requests: Sequence[Any]) -> list[Any]:
+        method = gyr.StreamStream[Any, Any](self._channel, REFLECTION[self._versions[0]])
+        answers = []
+        async for answer in method(requests, **self._connecting.call_options):
+            failed = answer.error_response
+            if failed.error_code not in (0, gyr.StatusCode.NOT_FOUND):
+                raise gyr.RpcError(f"reflection: {failed.error_message}", code=_code(failed))
+            answers.append(answer)
+        if len(answers) != len(requests):
+            raise gyr.Internal(
+                f"reflection gave {len(answers)} answers to {len(requests)} questions"
+            )
+        return answers
+
+
+def _code(failed: Any) -> gyr.StatusCode:
+    try:
+        return gyr.StatusCode(failed.error_code)
+    except ValueError:
+        return gyr.StatusCode.UNKNOWN
