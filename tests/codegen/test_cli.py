@@ -88,7 +88,7 @@ def test_without_click_the_extra_is_named() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.strip() == (
-        "gyr needs click, which is not installed: pip install 'gyrfalcon[codegen]'"
+        "gyr needs click, which is not installed: pip install 'gyrfalcon[cli]'"
     )
 
 

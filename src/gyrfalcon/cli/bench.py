@@ -118,7 +118,7 @@ def command(
     definition: Definition,
     connecting: Connecting,
 ) -> None:
-    """Measure how fast a method answers: calls a second, latencies, errors.
+    """Measure how fast a method answers.
 
     Latencies are those of calls that end with OK. Ctrl-C ends the run, and reports it so far.
 
@@ -163,7 +163,7 @@ async def _bench(
     definition: Definition,
     connecting: Connecting,
 ) -> Result:
-    from .load import Load, Tally
+    from .load import Load, Tally, make_caller
     from .report import Result
 
     async with AsyncExitStack() as stack:
@@ -184,7 +184,8 @@ async def _bench(
             channel = connecting.channel(settings.target)
             channels.append(await stack.enter_async_context(channel))
         await asyncio.gather(*(_connect(channel, connecting) for channel in channels))
-        load = Load(channels, gyr_method(descriptor), requests, connecting.call_options)
+        method, options = gyr_method(descriptor), connecting.call_options
+        load = Load([make_caller(channel, method, requests, options) for channel in channels])
         tally = Tally()
         try:
             await _run_phases(load, settings, until, tally, quiet)

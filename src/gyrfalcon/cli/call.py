@@ -47,10 +47,10 @@ def command(
     emit_defaults: bool,
     show_metadata: bool,
 ) -> None:
-    """Call a method: requests are JSON, replies come as lines of JSON.
+    """Call a method, with JSON in and out.
 
-    SERVICE/METHOD is written as in helloworld.Greeter/SayHello. All four patterns can be called;
-    replies are written as they arrive.
+    All four patterns can be called. Requests are JSON documents; replies are lines of JSON, written
+    as they arrive. SERVICE/METHOD is written as in helloworld.Greeter/SayHello.
 
     \b
     Exit status:

@@ -10,7 +10,7 @@ from click.shell_completion import get_completion_class
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:
-    """Write the script that completes `gyr` in a shell.
+    """Write a shell's completion script.
 
     \b
     bash: eval "$(gyr completion bash)"    in ~/.bashrc

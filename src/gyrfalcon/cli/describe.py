@@ -37,9 +37,10 @@ from .template import template
 def command(
     words: tuple[str, ...], definition: Definition, connecting: Connecting, as_template: bool
 ) -> None:
-    """Show the definition of a service, method, message or enum; of all services without one.
+    """Show definitions, as .proto source.
 
-    The server is asked by reflection. With --proto it is the .proto files that are read, and
+    SYMBOL is the full name of a service, method, message or enum; without one all services are
+    shown. The server is asked by reflection. With --proto it is the .proto files that are read, and
     HOST:PORT may be left out. A method brings the messages it takes and gives.
     """
     target, symbol = target_and_symbol(words, definition, "SYMBOL")

@@ -32,10 +32,11 @@ _CHECK_TIMEOUT = 5.0
 def command(
     target: str, service: str, watch: bool, all_services: bool, connecting: Connecting
 ) -> None:
-    """Ask a server whether it, or one of its services, is healthy.
+    """Ask a server whether it is healthy.
 
-    Writes SERVING, NOT_SERVING, UNKNOWN or, with --watch, SERVICE_UNKNOWN. Without --timeout the
-    answer must come within 5 seconds; --watch has no deadline.
+    SERVICE is one of its services; without, the server as a whole is meant. Writes SERVING,
+    NOT_SERVING, UNKNOWN or, with --watch, SERVICE_UNKNOWN. Without --timeout the answer must come
+    within 5 seconds; --watch has no deadline.
 
     \b
     Exit status:

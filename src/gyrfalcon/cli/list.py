@@ -20,7 +20,7 @@ from .session import known
 @definition_options
 @connecting_options(timeout=10.0)
 def command(words: tuple[str, ...], definition: Definition, connecting: Connecting) -> None:
-    """List the services of a server, or the methods of one.
+    """List services, or the methods of one.
 
     The server is asked by reflection. With --proto it is the .proto files that are read, and
     HOST:PORT may be left out. Methods are written as `gyr call` takes them.

@@ -27,7 +27,6 @@ class Tally:
 
     latencies: Latencies = field(default_factory=Latencies)
     """Of calls that ended with OK."""
-    started: int = 0
     statuses: dict[gyr.StatusCode, int] = field(default_factory=dict)
     messages: dict[gyr.StatusCode, str] = field(default_factory=dict)
     """The first message of each code but OK."""
@@ -55,35 +54,32 @@ class Until:
     seconds: float | None = None
 
 
+Caller = Callable[[int, Tally], Awaitable[None]]
+"""Makes one call, which has a number, and counts its messages; raises gyr.RpcError."""
+
+
 class Load:
-    """One method, called with the same requests again and again over some channels."""
+    """Calls that are made again and again, by `callers` in turn. `clock` gives nanoseconds."""
 
     def __init__(
         self,
-        channels: Sequence[gyr.Channel],
-        method: gyr.Method[Any, Any],
-        requests: Sequence[Any],
-        call_options: dict[str, Any],
+        callers: Sequence[Caller],
+        clock: Callable[[], int] = time.perf_counter_ns,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._requests = requests
-        self._options = call_options
-        make = {
-            gyr.Pattern.UNARY_UNARY: self._unary,
-            gyr.Pattern.UNARY_STREAM: self._server_stream,
-            gyr.Pattern.STREAM_UNARY: self._client_stream,
-            gyr.Pattern.STREAM_STREAM: self._both_streams,
-        }[method.pattern]
-        self._callers = [make(channel, method) for channel in channels]
+        self._callers = callers
+        self._clock = clock
+        self._sleep = sleep
 
     async def keep_busy(self, concurrency: int, until: Until, tally: Tally) -> None:
         """Keep `concurrency` calls in flight: the next begins when one ends (a closed loop)."""
         numbers = itertools.count() if until.calls is None else iter(range(until.calls))
-        began = time.perf_counter_ns()
+        began = self._clock()
         end = None if until.seconds is None else began + round(until.seconds * 1e9)
 
         async def work(call: Caller) -> None:
             for number in numbers:
-                now = time.perf_counter_ns()
+                now = self._clock()
                 if end is not None and now >= end:
                     return
                 await self._one(call, number, now, tally)
@@ -93,7 +89,7 @@ class Load:
                 for worker in range(concurrency):
                     group.create_task(work(self._callers[worker % len(self._callers)]))
         finally:
-            tally.seconds = (time.perf_counter_ns() - began) / 1e9
+            tally.seconds = (self._clock() - began) / 1e9
 
     async def keep_rate(self, rate: float, max_in_flight: int, until: Until, tally: Tally) -> None:
         """Begin `rate` calls a second whatever becomes of them (an open loop).
@@ -105,7 +101,7 @@ class Load:
         if calls is None:
             calls = max(round(rate * (until.seconds or 0.0)), 1)
         room = asyncio.Semaphore(max_in_flight)
-        began = time.perf_counter_ns()
+        began = self._clock()
 
         async def one(call: Caller, number: int, meant: int) -> None:
             try:
@@ -117,83 +113,99 @@ class Load:
             async with asyncio.TaskGroup() as group:
                 for number in range(calls):
                     meant = began + round(number * 1e9 / rate)
-                    await _sleep_until(meant, number)
+                    await self._sleep_until(meant, number)
                     await room.acquire()
                     call = self._callers[number % len(self._callers)]
                     group.create_task(one(call, number, meant))
         finally:
-            tally.seconds = (time.perf_counter_ns() - began) / 1e9
+            tally.seconds = (self._clock() - began) / 1e9
 
     async def _one(self, call: Caller, number: int, began: int, tally: Tally) -> None:
-        tally.started += 1
         try:
             await call(number, tally)
         except gyr.RpcError as error:
             tally.statuses[error.code] = tally.statuses.get(error.code, 0) + 1
             tally.messages.setdefault(error.code, error.message)
             unavailable = error.code is gyr.StatusCode.UNAVAILABLE
-            await asyncio.sleep(_PAUSE_SECONDS if unavailable else 0)
+            await self._sleep(_PAUSE_SECONDS if unavailable else 0)
         else:
-            tally.latencies.record(time.perf_counter_ns() - began)
+            tally.latencies.record(self._clock() - began)
             tally.statuses[gyr.StatusCode.OK] = tally.ok + 1
 
-    # ------------------------------------------------------------------ the four patterns
+    async def _sleep_until(self, when: int, number: int) -> None:
+        """Return at a time of the clock, not a timer's width later."""
+        left = (when - self._clock()) / 1e9
+        if left <= 0:
+            if number % _BURST == 0:
+                await self._sleep(0)  # replies have to be read all the same
+            return
+        if left > _TIMER_SECONDS:
+            await self._sleep(left - _TIMER_SECONDS)
+        while self._clock() < when:
+            await self._sleep(0)
 
-    def _unary(self, channel: gyr.Channel, method: gyr.Method[Any, Any]) -> Caller:
-        stub, requests, options = gyr.UnaryUnary(channel, method), self._requests, self._options
 
-        async def call(number: int, tally: Tally) -> None:
-            tally.sent += 1
-            await stub(requests[number % len(requests)], **options)
+def make_caller(
+    channel: gyr.Channel,
+    method: gyr.Method[Any, Any],
+    requests: Sequence[Any],
+    options: dict[str, Any],
+) -> Caller:
+    """Calls a method over a channel. One with one request takes them in turn, others send all."""
+    match method.pattern:
+        case gyr.Pattern.UNARY_UNARY:
+            return _unary(gyr.UnaryUnary(channel, method), requests, options)
+        case gyr.Pattern.UNARY_STREAM:
+            return _server_stream(gyr.UnaryStream(channel, method), requests, options)
+        case gyr.Pattern.STREAM_UNARY:
+            return _client_stream(gyr.StreamUnary(channel, method), requests, options)
+        case gyr.Pattern.STREAM_STREAM:
+            return _both_streams(gyr.StreamStream(channel, method), requests, options)
+
+
+def _unary(
+    stub: gyr.UnaryUnary[Any, Any], requests: Sequence[Any], options: dict[str, Any]
+) -> Caller:
+    async def call(number: int, tally: Tally) -> None:
+        tally.sent += 1
+        await stub(requests[number % len(requests)], **options)
+        tally.received += 1
+
+    return call
+
+
+def _server_stream(
+    stub: gyr.UnaryStream[Any, Any], requests: Sequence[Any], options: dict[str, Any]
+) -> Caller:
+    async def call(number: int, tally: Tally) -> None:
+        tally.sent += 1
+        async for _ in stub(requests[number % len(requests)], **options):
             tally.received += 1
 
-        return call
+    return call
 
-    def _server_stream(self, channel: gyr.Channel, method: gyr.Method[Any, Any]) -> Caller:
-        stub, requests, options = gyr.UnaryStream(channel, method), self._requests, self._options
 
-        async def call(number: int, tally: Tally) -> None:
-            tally.sent += 1
-            async for _ in stub(requests[number % len(requests)], **options):
-                tally.received += 1
+def _client_stream(
+    stub: gyr.StreamUnary[Any, Any], requests: Sequence[Any], options: dict[str, Any]
+) -> Caller:
+    async def call(number: int, tally: Tally) -> None:
+        await stub(_counted(requests, tally), **options)
+        tally.received += 1
 
-        return call
+    return call
 
-    def _client_stream(self, channel: gyr.Channel, method: gyr.Method[Any, Any]) -> Caller:
-        stub, options = gyr.StreamUnary(channel, method), self._options
 
-        async def call(number: int, tally: Tally) -> None:
-            await stub(self._each(tally), **options)
+def _both_streams(
+    stub: gyr.StreamStream[Any, Any], requests: Sequence[Any], options: dict[str, Any]
+) -> Caller:
+    async def call(number: int, tally: Tally) -> None:
+        async for _ in stub(_counted(requests, tally), **options):
             tally.received += 1
 
-        return call
-
-    def _both_streams(self, channel: gyr.Channel, method: gyr.Method[Any, Any]) -> Caller:
-        stub, options = gyr.StreamStream(channel, method), self._options
-
-        async def call(number: int, tally: Tally) -> None:
-            async for _ in stub(self._each(tally), **options):
-                tally.received += 1
-
-        return call
-
-    def _each(self, tally: Tally) -> Iterator[Any]:
-        for request in self._requests:
-            tally.sent += 1
-            yield request
+    return call
 
 
-Caller = Callable[[int, Tally], Awaitable[None]]
-
-
-async def _sleep_until(when: int, number: int) -> None:
-    """Return at a time of time.perf_counter_ns(), not a timer's width later."""
-    left = (when - time.perf_counter_ns()) / 1e9
-    if left <= 0:
-        if number % _BURST == 0:
-            await asyncio.sleep(0)  # replies have to be read all the same
-        return
-    if left > _TIMER_SECONDS:
-        await asyncio.sleep(left - _TIMER_SECONDS)
-    while time.perf_counter_ns() < when:  # noqa: ASYNC110 (nobody could set an event)
-        await asyncio.sleep(0)
+def _counted(requests: Sequence[Any], tally: Tally) -> Iterator[Any]:
+    for request in requests:
+        tally.sent += 1
+        yield request

@@ -70,7 +70,8 @@ class Pair(PairType):
         decoded: str | bytes = text
         if key.endswith("-bin"):
             try:
-                decoded = base64.b64decode(text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4))
+                bare = text.rstrip("=")
+                decoded = base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
             except binascii.Error as error:
                 self.fail(f"{value!r}: the value of {key!r} is base64 ({error})", param, ctx)
         try:

@@ -125,7 +125,7 @@ def _fault(error: Exception) -> str:
     if not isinstance(error, json.JSONDecodeError):
         return "it is nested too deep"
     around = error.doc[max(error.pos - 20, 0) : error.pos + 20].strip()
-    return f"{error.msg} at {around!r}" if around else error.msg
+    return f"{error.msg}: {around!r}" if around else error.msg
 
 
 def _open_stdin() -> BinaryIO:

@@ -19,6 +19,10 @@ from .reflection import Reflection
 
 # A server that makes up imports without end is not followed.
 _MAX_FILES = 10_000
+_WELL_KNOWN_FILES = tuple(
+    f"google/protobuf/{name}.proto"
+    for name in ("any", "duration", "empty", "field_mask", "struct", "timestamp", "wrappers")
+)
 
 
 class Schema:
@@ -56,7 +60,7 @@ class Schema:
         except KeyError:
             services = await self.services()
             raise WrongUse(
-                f"there is no service {name!r}", *choices(name, services, "there are")
+                f"there is no service {name!r}", *choices(name, services, "the services are")
             ) from None
 
     async def method(self, spec: str) -> MethodDescriptor:
@@ -71,7 +75,7 @@ class Schema:
         if name not in service.methods_by_name:
             raise WrongUse(
                 f"service {service_name!r} has no method {name!r}",
-                *choices(name, service.methods_by_name, "it has"),
+                *choices(name, service.methods_by_name, "its methods are"),
             )
         return service.methods_by_name[name]
 
@@ -91,9 +95,12 @@ class Schema:
         """Whether there is such a symbol; the server is asked unless it is known."""
         if self._find(symbol) is not None:
             return True
-        if self._reflection is None:
-            return False
-        await self._learn(await self._reflection.files_with(symbol))
+        if self._reflection is not None:
+            await self._learn(await self._reflection.files_with(symbol))
+        if self._find(symbol) is None and symbol.startswith("google.protobuf."):
+            # What a google.protobuf.Any may hold though nothing imports it.
+            self._take(_bundled(name) for name in _WELL_KNOWN_FILES)
+            self._add_pending()
         return self._find(symbol) is not None
 
     async def know_extensions(self, *roots: Descriptor) -> None:

@@ -62,9 +62,10 @@ def command(application: str, addresses: tuple[str, ...], app_dir: str, log_leve
     try:
         server.run(*addresses)
     except (OSError, ValueError) as error:
-        if not str(error).startswith(("cannot listen on", "address ")):
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        if not reason.startswith(("cannot listen on ", "address ")):
             raise
-        raise Failure(str(error), "choose another address with --bind") from None
+        raise Failure(reason, "choose another address with --bind") from None
 
 
 def load(application: str) -> Any:
@@ -87,7 +88,7 @@ def load(application: str) -> Any:
         if not hasattr(found, name):
             public = [one for one in vars(found) if not one.startswith("_")]
             raise WrongUse(
-                f"module {module_name!r} has no {path!r}", *choices(name, public, "it has")
+                f"module {module_name!r} has no {path!r}", *choices(name, public, "there are")
             )
         found = getattr(found, name)
     return found

@@ -8,7 +8,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 # As the JSON mapping writes them.
 _WELL_KNOWN: dict[str, Any] = {
-    "google.protobuf.Any": {"@type": "type.googleapis.com/google.protobuf.Empty", "value": {}},
+    "google.protobuf.Any": {"@type": "type.googleapis.com/google.protobuf.Empty"},
     "google.protobuf.BoolValue": False,
     "google.protobuf.BytesValue": "",
     "google.protobuf.DoubleValue": 0.0,
