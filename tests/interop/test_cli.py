@@ -52,7 +52,7 @@ def handlers() -> grpc.GenericRpcHandler:
     )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def target() -> Iterator[str]:
     with ThreadPoolExecutor(8) as workers:
         server = grpc.server(workers)
