@@ -5,43 +5,50 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
 import gyrfalcon as gyr
-from gyrfalcon.cli.protocols import HEALTH_CHECK, HEALTH_LIST, HEALTH_WATCH
+from gyrfalcon.services.proto.grpc.health.v1.health_gyr import HealthService
+from gyrfalcon.services.proto.grpc.health.v1.health_pb2 import (
+    HealthCheckRequest,
+    HealthCheckResponse,
+    HealthListRequest,
+    HealthListResponse,
+)
 from tests.cli.running import Ran, run, start
 from tests.cli.zoo import keeper, serving
 
-STATUSES = {"": 1, "zoo.Keeper": 2, "zoo.Vet": 0}
-
-
-class HealthService(gyr.Service):
-    __gyr_service__: ClassVar[gyr.ServiceDefinition] = gyr.ServiceDefinition(
-        HEALTH_CHECK.service, (HEALTH_CHECK, HEALTH_WATCH, HEALTH_LIST)
-    )
+STATUSES = {"": 1, "zoo.Keeper": 2, "zoo.Vet": 7}
 
 
 class Health(HealthService):
-    async def check(self, request: Any, ctx: gyr.ServerContext) -> Any:
+    async def check(
+        self, request: HealthCheckRequest, ctx: gyr.ServerContext
+    ) -> HealthCheckResponse:
         if request.service == "slow":
             await asyncio.Event().wait()
         if request.service not in STATUSES:
             raise gyr.NotFound
-        return HEALTH_CHECK.response(status=STATUSES[request.service])
+        return answer(STATUSES[request.service])
 
-    async def watch(self, request: Any, ctx: gyr.ServerContext) -> AsyncIterator[Any]:
+    async def watch(
+        self, request: HealthCheckRequest, ctx: gyr.ServerContext
+    ) -> AsyncIterator[HealthCheckResponse]:
         for status in (3, 2, 1):
-            yield HEALTH_CHECK.response(status=status)
+            yield answer(status)
         if request.service != "short":
             await asyncio.Event().wait()
 
-    async def list(self, request: Any, ctx: gyr.ServerContext) -> Any:
-        answer = HEALTH_LIST.response()
-        for service, status in STATUSES.items():
-            answer.statuses.add(key=service, value=HEALTH_CHECK.response(status=status))
-        return answer
+    async def list(self, request: HealthListRequest, ctx: gyr.ServerContext) -> HealthListResponse:
+        return HealthListResponse(
+            statuses={service: answer(status) for service, status in STATUSES.items()}
+        )
+
+
+def answer(status: Any) -> HealthCheckResponse:
+    return HealthCheckResponse(status=status)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +56,7 @@ class Health(HealthService):
     [
         ([], Ran(0, "SERVING\n", "")),
         (["zoo.Keeper"], Ran(1, "NOT_SERVING\n", "")),
-        (["zoo.Vet"], Ran(1, "UNKNOWN\n", "")),
+        (["zoo.Vet"], Ran(1, "7\n", "")),
         (["x"], Ran(69, "", "Error: NOT_FOUND: the health service knows no 'x'\n")),
     ],
 )
@@ -61,7 +68,7 @@ def test_check(service: list[str], expected: Ran) -> None:
 def test_list() -> None:
     with serving(Health()) as target:
         ran = run("health", target, "--list")
-    assert ran == Ran(1, "(server): SERVING\nzoo.Keeper: NOT_SERVING\nzoo.Vet: UNKNOWN\n", "")
+    assert ran == Ran(1, "(server): SERVING\nzoo.Keeper: NOT_SERVING\nzoo.Vet: 7\n", "")
 
 
 def test_watch_writes_each_change_and_ends_with_the_stream() -> None:

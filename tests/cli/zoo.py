@@ -19,8 +19,15 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
 import gyrfalcon as gyr
-from gyrfalcon.cli.protocols import REFLECTION
 from gyrfalcon.codegen.protoc import read_descriptors
+from gyrfalcon.services.proto.grpc.reflection.v1 import reflection_pb2 as v1
+from gyrfalcon.services.proto.grpc.reflection.v1.reflection_gyr import (
+    ServerReflectionService as ServiceV1,
+)
+from gyrfalcon.services.proto.grpc.reflection.v1alpha import reflection_pb2 as v1alpha
+from gyrfalcon.services.proto.grpc.reflection.v1alpha.reflection_gyr import (
+    ServerReflectionService as ServiceV1Alpha,
+)
 
 PROTOS = Path(__file__).parent / "protos"
 
@@ -130,7 +137,7 @@ class Mirror:
         self.error: tuple[int, str] | None = None
 
     def answer(self, request: Any, answer: Any) -> None:
-        kind = request.WhichOneof("one")
+        kind = request.WhichOneof("message_request")
         self.asked.append(f"{kind} {getattr(request, kind)}".strip().replace("\n", " "))
         if self.error is not None:
             answer.error_response.error_code, answer.error_response.error_message = self.error
@@ -163,23 +170,20 @@ class Mirror:
 
 def reflection(mirror: Mirror, version: str) -> gyr.Service:
     """A reflection service of one version, which sends one file for each question."""
-    info = REFLECTION[version]
+    base: Any = ServiceV1 if version == "v1" else ServiceV1Alpha
+    words: Any = v1 if version == "v1" else v1alpha
 
-    class ReflectionService(gyr.Service):
-        __gyr_service__: ClassVar[gyr.ServiceDefinition] = gyr.ServiceDefinition(
-            info.service, (info,)
-        )
-
-    class Reflection(ReflectionService):
-        async def serverreflectioninfo(
+    class Reflection(base):  # type: ignore[misc]
+        async def server_reflection_info(
             self, requests: Any, ctx: gyr.ServerContext
         ) -> AsyncIterator[Any]:
             async for request in requests:
-                answer = info.response()
+                answer = words.ServerReflectionResponse()
                 mirror.answer(request, answer)
                 yield answer
 
-    return Reflection()
+    service: gyr.Service = Reflection()
+    return service
 
 
 @contextmanager

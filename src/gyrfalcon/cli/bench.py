@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import gyrfalcon as gyr
+from gyrfalcon.services.proto.grpc.health.v1.health_gyr import HealthStub
+from gyrfalcon.services.proto.grpc.health.v1.health_pb2 import HealthCheckRequest
 
 from .failures import FAILED, INTERRUPTED, Failure, WrongUse
 from .json_text import JsonText
@@ -21,7 +23,6 @@ from .options import (
     connecting_options,
     definition_options,
 )
-from .protocols import HEALTH_CHECK, HealthCheckRequest
 from .requests import read_documents
 from .running import run
 from .schema import gyr_method
@@ -220,9 +221,8 @@ async def _run_phase(
 
 async def _connect(channel: gyr.Channel, connecting: Connecting) -> None:
     """Connect, with a call that changes nothing: a server may answer it as it likes."""
-    check = gyr.UnaryUnary(channel, HEALTH_CHECK)
     try:
-        await check(HealthCheckRequest(), **connecting.call_options)
+        await HealthStub(channel).check(HealthCheckRequest(), **connecting.call_options)
     except gyr.Unavailable as error:
         if error.peer is None:  # it did not come to a connection
             raise

@@ -19,6 +19,8 @@ RPC_ERROR = 64
 INTERRUPTED = 130
 
 _SHOWN = 20
+# Of difflib's ratio: one wrong letter in four is too many.
+_ALIKE = 0.75
 
 
 class Failure(click.ClickException):
@@ -74,10 +76,10 @@ def near(name: str, candidates: Iterable[str]) -> list[str]:
     last = name.rpartition(".")[2].lower()
     same = [one for one in names if one.rpartition(".")[2].lower() == last]
     by_lower = {one.lower(): one for one in names}
-    alike = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
+    alike = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=_ALIKE)
     # "Greter" is nearer to "Greeter" than to the whole of "helloworld.Greeter".
     by_last = {one.rpartition(".")[2].lower(): one for one in names}
-    alike_last = difflib.get_close_matches(last, by_last, n=3, cutoff=0.7)
+    alike_last = difflib.get_close_matches(last, by_last, n=3, cutoff=_ALIKE)
     found = [*same, *(by_lower[one] for one in alike), *(by_last[one] for one in alike_last)]
     return list(dict.fromkeys(found))[:3]
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import click
 
 import gyrfalcon as gyr
+from gyrfalcon.services.proto.grpc.health.v1.health_gyr import HealthStub
+from gyrfalcon.services.proto.grpc.health.v1.health_pb2 import (
+    HealthCheckRequest,
+    HealthCheckResponse,
+    HealthListRequest,
+)
 
 from .failures import FAILED, CallFailed
 from .options import Connecting, Target, connecting_options
-from .protocols import (
-    HEALTH_CHECK,
-    HEALTH_LIST,
-    HEALTH_WATCH,
-    HealthCheckRequest,
-    HealthListRequest,
-    status_name,
-)
 from .running import run
 from .session import failing
 
@@ -77,26 +75,33 @@ async def _health(
 
 
 async def _check(channel: gyr.Channel, service: str, connecting: Connecting) -> bool:
-    check = gyr.UnaryUnary(channel, HEALTH_CHECK)
-    answer = await check(HealthCheckRequest(service=service), **connecting.call_options)
-    status = status_name(answer.status)
+    request = HealthCheckRequest(service=service)
+    answer = await HealthStub(channel).check(request, **connecting.call_options)
+    status = _name(answer.status)
     click.echo(status)
     return status == _SERVING
 
 
 async def _watch(channel: gyr.Channel, service: str, connecting: Connecting) -> bool:
-    watch = gyr.UnaryStream(channel, HEALTH_WATCH)
+    request = HealthCheckRequest(service=service)
     status = ""
-    async for answer in watch(HealthCheckRequest(service=service), **connecting.call_options):
-        status = status_name(answer.status)
+    async for answer in HealthStub(channel).watch(request, **connecting.call_options):
+        status = _name(answer.status)
         click.echo(status)
     return status == _SERVING
 
 
 async def _list(channel: gyr.Channel, connecting: Connecting) -> bool:
-    ask = gyr.UnaryUnary(channel, HEALTH_LIST)
-    answer = await ask(HealthListRequest(), **connecting.call_options)
-    statuses = {one.key: status_name(one.value.status) for one in answer.statuses}
+    answer = await HealthStub(channel).list(HealthListRequest(), **connecting.call_options)
+    statuses = {service: _name(one.status) for service, one in answer.statuses.items()}
     for service, status in sorted(statuses.items()):
         click.echo(f"{service or '(server)'}: {status}")
     return all(status == _SERVING for status in statuses.values())
+
+
+def _name(status: int) -> str:
+    """The name of a status, its number where this version has no name for it."""
+    try:
+        return HealthCheckResponse.ServingStatus.Name(status)
+    except ValueError:
+        return str(status)

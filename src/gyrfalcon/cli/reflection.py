@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, Sequence
 from typing import Any
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 import gyrfalcon as gyr
+from gyrfalcon.services.proto.grpc.reflection.v1 import reflection_pb2 as v1
+from gyrfalcon.services.proto.grpc.reflection.v1.reflection_gyr import (
+    ServerReflectionStub as StubV1,
+)
+from gyrfalcon.services.proto.grpc.reflection.v1alpha import reflection_pb2 as v1alpha
+from gyrfalcon.services.proto.grpc.reflection.v1alpha.reflection_gyr import (
+    ServerReflectionStub as StubV1Alpha,
+)
 
 from .options import Connecting
-from .protocols import REFLECTION, ReflectionRequest
 
+_Request = v1.ServerReflectionRequest
 _NO_REFLECTION = (
     "the server has no reflection: give the definition with --proto FILE (and -I FOLDER)"
 )
@@ -31,29 +39,29 @@ class Reflection:
     def __init__(self, channel: gyr.Channel, connecting: Connecting) -> None:
         self._channel = channel
         self._connecting = connecting
-        self._versions = list(REFLECTION)
+        self._new = True
 
     async def services(self) -> list[str]:
         """The full names of the services. Raises gyr.RpcError, NoReflectionError."""
-        (answer,) = await self._ask([ReflectionRequest(list_services="*")])
+        (answer,) = await self._ask([_Request(list_services="*")])
         return sorted(service.name for service in answer.list_services_response.service)
 
     async def files_with(self, symbol: str) -> list[FileDescriptorProto]:
         """The file that defines a symbol, perhaps with others that it needs; none when the server
         does not know the symbol."""
-        return self._files(await self._ask([ReflectionRequest(file_containing_symbol=symbol)]))
+        return self._files(await self._ask([_Request(file_containing_symbol=symbol)]))
 
     async def files_named(self, names: Sequence[str]) -> list[FileDescriptorProto]:
         """These files, perhaps with others that they need; without those it does not know."""
-        return self._files(await self._ask([ReflectionRequest(file_by_filename=n) for n in names]))
+        return self._files(await self._ask([_Request(file_by_filename=n) for n in names]))
 
     async def files_extending(self, message_types: Sequence[str]) -> list[FileDescriptorProto]:
         """The files that extend these message types."""
-        asked = [ReflectionRequest(all_extension_numbers_of_type=one) for one in message_types]
+        asked = [_Request(all_extension_numbers_of_type=one) for one in message_types]
         wanted = []
         for message_type, answer in zip(message_types, await self._ask(asked), strict=True):
             for number in answer.all_extension_numbers_response.extension_number:
-                request = ReflectionRequest()
+                request = _Request()
                 request.file_containing_extension.containing_type = message_type
                 request.file_containing_extension.extension_number = number
                 wanted.append(request)
@@ -67,19 +75,27 @@ class Reflection:
             for data in answer.file_descriptor_response.file_descriptor_proto
         ]
 
-    async def _ask(self, requests: Sequence[Any]) -> list[Any]:
+    async def _ask(self, requests: Sequence[v1.ServerReflectionRequest]) -> list[Any]:
         while True:
             try:
                 return await self._ask_once(requests)
             except gyr.Unimplemented as error:
-                if len(self._versions) == 1:
+                if not self._new:
                     raise NoReflectionError(error) from None
-                del self._versions[0]
+                self._new = False
 
-    async def _ask_once(self, requests: Sequence[Any]) -> list[Any]:
-        method = gyr.StreamStream[Any, Any](self._channel, REFLECTION[self._versions[0]])
+    def _start(self, requests: Sequence[v1.ServerReflectionRequest]) -> AsyncIterable[Any]:
+        options = self._connecting.call_options
+        if self._new:
+            return StubV1(self._channel).server_reflection_info(requests, **options)
+        # The versions differ in the name of their package alone.
+        data = [request.SerializeToString() for request in requests]
+        old = [v1alpha.ServerReflectionRequest.FromString(one) for one in data]
+        return StubV1Alpha(self._channel).server_reflection_info(old, **options)
+
+    async def _ask_once(self, requests: Sequence[v1.ServerReflectionRequest]) -> list[Any]:
         answers = []
-        async for answer in method(requests, **self._connecting.call_options):
+        async for answer in self._start(requests):
             failed = answer.error_response
             if failed.error_code not in (0, gyr.StatusCode.NOT_FOUND):
                 raise gyr.RpcError(f"reflection: {failed.error_message}", code=_code(failed))
