@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 from queue import Queue
@@ -121,3 +122,24 @@ def test_what_makes_no_sense(target: str, arguments: list[str], expected: str) -
     ran = run("bench", target, "zoo.Keeper/Greet", *arguments)
     assert (ran.status, ran.stdout) == (2, "")
     assert expected in ran.stderr
+
+
+def test_a_terminal_sees_a_progress_bar_and_no_other_stderr(target: str) -> None:
+    terminal, inside = os.openpty()
+    arguments = ("bench", target, "zoo.Keeper/Greet", "-n", "50", "--warmup", "10ms")
+    with start(*arguments, "--json", "-", stderr=inside) as process:
+        os.close(inside)
+        shown = b"".join(iter(lambda: read_terminal(terminal), b"")).decode()
+        os.close(terminal)
+        assert process.stdout is not None
+        assert json.loads(process.stdout.read())["calls"] == 50
+    assert process.returncode == 0
+    assert "warm-up" in shown
+    assert "measuring" in shown
+
+
+def read_terminal(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65536)
+    except OSError:  # the other side was closed
+        return b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,21 @@ def test_nobody_listens() -> None:
         f"Hint: is a server running, and is {target} its address?\n"
     )
     assert ran == Ran(64 + 14, "", expected)
+
+
+def test_waiting_for_a_server_that_never_comes() -> None:
+    with serving(keeper()) as target:
+        pass
+    ran = run("call", target, "zoo.Keeper/Greet", "--wait-for-ready", "--timeout", "100ms")
+    assert (ran.status, ran.stdout) == (64 + 4, "")
+    assert "Connection refused" in ran.stderr
+
+
+@pytest.mark.parametrize("option", [["--compression", "gzip"], ["--authority", "zoo:1"]])
+def test_options_of_the_channel(target: str, option: list[str]) -> None:
+    data = json.dumps({"name": "a" * 10_000})
+    ran = run("call", target, "zoo.Keeper/Greet", "-d", data, *option)
+    assert ran == Ran(0, f"{data}\n", "")
 
 
 def test_a_reply_that_is_too_long(target: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 
+import gyrfalcon as gyr
 from gyrfalcon.codegen.protoc import read_descriptors
 from tests.cli.running import Ran, run
 from tests.cli.zoo import PROTOS, Mirror, files
@@ -274,3 +275,17 @@ def test_reflection_that_refuses(target: str, mirror: Mirror) -> None:
 def test_reflection_that_fails_with_a_code_of_its_own(target: str, mirror: Mirror) -> None:
     mirror.error = (99, "?")
     assert run("list", target) == Ran(64 + 2, "", "Error: UNKNOWN: reflection: ?\n")
+
+
+def test_reflection_that_cannot_tell_of_extensions(target: str, mirror: Mirror) -> None:
+    mirror.failures["all_extension_numbers_of_type"] = gyr.Unimplemented("not that")
+    ran = run("call", target, "zoo.Keeper/Whistle", "-d", '"trill"')
+    assert ran == Ran(0, '{"text": "trill"}\n', "")
+
+
+def test_reflection_that_ends_the_call_with_not_found(target: str, mirror: Mirror) -> None:
+    mirror.failures["not found"] = gyr.NotFound("what?")
+    mirror.files = {name: file for name, file in files().items() if "/" not in name}
+    assert run("list", target, "zoo.Keeper") == Ran(0, METHODS, "")
+    expected = "Error: there is no service 'zoo.Kepper'\nHint: did you mean zoo.Keeper?\n"
+    assert run("list", target, "zoo.Kepper") == Ran(2, "", expected)

@@ -96,7 +96,7 @@ WHAT = (
 WRONG = {
     "shop_app": "'shop_app' is no MODULE:NAME: write it as in shop.app:make_server",
     "shop_app:servce": (
-        "module 'shop_app' has no 'servce'\nHint: did you mean service or services?"
+        "module 'shop_app' has no 'servce'\nHint: did you mean service or services or server?"
     ),
     "no_app:service": "there is no module 'no_app'\nHint: say where it is with --app-dir; now it",
     "shop_app:text": f"shop_app:text gives 'hello', and {WHAT}",

@@ -135,9 +135,12 @@ class Mirror:
         self.services = ["zoo.Keeper"]
         self.asked: list[str] = []
         self.error: tuple[int, str] | None = None
+        self.failures: dict[str, gyr.RpcError] = {}
 
     def answer(self, request: Any, answer: Any) -> None:
         kind = request.WhichOneof("message_request")
+        if kind in self.failures:
+            raise self.failures[kind]
         self.asked.append(f"{kind} {getattr(request, kind)}".strip().replace("\n", " "))
         if self.error is not None:
             answer.error_response.error_code, answer.error_response.error_message = self.error
@@ -151,6 +154,8 @@ class Mirror:
             answer.all_extension_numbers_response.extension_number.extend([100] if known else [])
             return
         name = self._file(request, kind)
+        if name not in self.files and "not found" in self.failures:
+            raise self.failures["not found"]
         if name not in self.files:
             answer.error_response.error_code = int(gyr.StatusCode.NOT_FOUND)
         else:

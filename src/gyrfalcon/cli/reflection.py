@@ -56,16 +56,23 @@ class Reflection:
         return self._files(await self._ask([_Request(file_by_filename=n) for n in names]))
 
     async def files_extending(self, message_types: Sequence[str]) -> list[FileDescriptorProto]:
-        """The files that extend these message types."""
+        """The files that extend these message types; none when the server cannot tell."""
+        try:
+            return await self._files_extending(message_types)
+        except gyr.RpcError:
+            # Servers that are complete in everything else refuse the question.
+            return []
+
+    async def _files_extending(self, message_types: Sequence[str]) -> list[FileDescriptorProto]:
         asked = [_Request(all_extension_numbers_of_type=one) for one in message_types]
         wanted = []
-        for message_type, answer in zip(message_types, await self._ask(asked), strict=True):
+        for message_type, answer in zip(message_types, await self._ask_once(asked), strict=True):
             for number in answer.all_extension_numbers_response.extension_number:
                 request = _Request()
                 request.file_containing_extension.containing_type = message_type
                 request.file_containing_extension.extension_number = number
                 wanted.append(request)
-        return self._files(await self._ask(wanted)) if wanted else []
+        return self._files(await self._ask_once(wanted)) if wanted else []
 
     @staticmethod
     def _files(answers: Sequence[Any]) -> list[FileDescriptorProto]:
@@ -83,6 +90,11 @@ class Reflection:
                 if not self._new:
                     raise NoReflectionError(error) from None
                 self._new = False
+            except gyr.NotFound:
+                # Some end the call with it instead of answering so.
+                if len(requests) > 1:
+                    return [one for request in requests for one in await self._ask([request])]
+                return [v1.ServerReflectionResponse()]
 
     def _start(self, requests: Sequence[v1.ServerReflectionRequest]) -> AsyncIterable[Any]:
         options = self._connecting.call_options
