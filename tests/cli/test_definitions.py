@@ -289,3 +289,19 @@ def test_reflection_that_ends_the_call_with_not_found(target: str, mirror: Mirro
     assert run("list", target, "zoo.Keeper") == Ran(0, METHODS, "")
     expected = "Error: there is no service 'zoo.Kepper'\nHint: did you mean zoo.Keeper?\n"
     assert run("list", target, "zoo.Kepper") == Ran(2, "", expected)
+
+
+@pytest.mark.parametrize(("answers", "what"), [(0, "fewer"), (2, "more")])
+def test_reflection_that_answers_too_little_or_too_much(
+    target: str, mirror: Mirror, answers: int, what: str
+) -> None:
+    mirror.answers = answers
+    expected = f"Error: INTERNAL: reflection gave {what} answers than there were questions\n"
+    assert run("list", target) == Ran(64 + 13, "", expected)
+
+
+def test_reflection_that_sends_no_files(target: str, mirror: Mirror) -> None:
+    mirror.garbage = b"\xff"
+    ran = run("list", target, "zoo.Keeper")
+    assert (ran.status, ran.stdout) == (64 + 13, "")
+    assert ran.stderr.startswith("Error: INTERNAL: reflection sent a file that cannot be read: ")

@@ -136,6 +136,8 @@ class Mirror:
         self.asked: list[str] = []
         self.error: tuple[int, str] | None = None
         self.failures: dict[str, gyr.RpcError] = {}
+        self.answers = 1
+        self.garbage = b""
 
     def answer(self, request: Any, answer: Any) -> None:
         kind = request.WhichOneof("message_request")
@@ -159,7 +161,7 @@ class Mirror:
         if name not in self.files:
             answer.error_response.error_code = int(gyr.StatusCode.NOT_FOUND)
         else:
-            data = self.files[name].SerializeToString()
+            data = self.garbage or self.files[name].SerializeToString()
             answer.file_descriptor_response.file_descriptor_proto.append(data)
 
     def _file(self, request: Any, kind: str) -> str:
@@ -185,7 +187,8 @@ def reflection(mirror: Mirror, version: str) -> gyr.Service:
             async for request in requests:
                 answer = words.ServerReflectionResponse()
                 mirror.answer(request, answer)
-                yield answer
+                for _ in range(mirror.answers):
+                    yield answer
 
     service: gyr.Service = Reflection()
     return service

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterable, Sequence
 from typing import Any
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.message import DecodeError
 
 import gyrfalcon as gyr
 from gyrfalcon.services.proto.grpc.reflection.v1 import reflection_pb2 as v1
@@ -76,11 +77,14 @@ class Reflection:
 
     @staticmethod
     def _files(answers: Sequence[Any]) -> list[FileDescriptorProto]:
-        return [
-            FileDescriptorProto.FromString(data)
-            for answer in answers
-            for data in answer.file_descriptor_response.file_descriptor_proto
-        ]
+        try:
+            return [
+                FileDescriptorProto.FromString(data)
+                for answer in answers
+                for data in answer.file_descriptor_response.file_descriptor_proto
+            ]
+        except DecodeError as error:
+            raise gyr.Internal(f"reflection sent a file that cannot be read: {error}") from None
 
     async def _ask(self, requests: Sequence[v1.ServerReflectionRequest]) -> list[Any]:
         while True:
@@ -112,10 +116,11 @@ class Reflection:
             if failed.error_code not in (0, gyr.StatusCode.NOT_FOUND):
                 raise gyr.RpcError(f"reflection: {failed.error_message}", code=_code(failed))
             answers.append(answer)
+            if len(answers) > len(requests):
+                break
         if len(answers) != len(requests):
-            raise gyr.Internal(
-                f"reflection gave {len(answers)} answers to {len(requests)} questions"
-            )
+            more_or_less = "more" if len(answers) > len(requests) else "fewer"
+            raise gyr.Internal(f"reflection gave {more_or_less} answers than there were questions")
         return answers
 
 
