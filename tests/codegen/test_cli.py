@@ -64,7 +64,7 @@ def test_generate_names_a_missing_file(tmp_path: Path) -> None:
 def test_help_lists_the_verbs() -> None:
     result = _gyr("--help")
     assert result.exit_code == 0
-    assert "generate  Generate messages, services and stubs from .proto files." in result.output
+    assert "generate    Generate messages, services and stubs from .proto files." in result.output
 
 
 def test_unknown_verb_is_refused() -> None:
@@ -88,7 +88,7 @@ def test_without_click_the_extra_is_named() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.strip() == (
-        "gyr needs click, which is not installed: pip install 'gyrfalcon[codegen]'"
+        "gyr needs click, which is not installed: pip install 'gyrfalcon[cli]'"
     )
 
 

@@ -12,5 +12,6 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name != "click":
             raise
-        sys.exit("gyr needs click, which is not installed: pip install 'gyrfalcon[codegen]'")
+        extra = "codegen" if sys.argv[1:2] == ["generate"] else "cli"
+        sys.exit(f"gyr needs click, which is not installed: pip install 'gyrfalcon[{extra}]'")
     gyr(prog_name="gyr")

@@ -8,20 +8,18 @@ import click
 
 from gyrfalcon import __version__
 
-# Verb and module; the module has the click command as `command`.
-_VERBS = {
-    "generate": "gyrfalcon.cli.generate",
-}
+# The module of a verb has the click command as `command`.
+_VERBS = ("bench", "call", "completion", "describe", "generate", "health", "list", "serve")
 
 
 class _Verbs(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(_VERBS)
+        return list(_VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _VERBS:
             return None
-        command = importlib.import_module(_VERBS[cmd_name]).command
+        command = importlib.import_module(f"gyrfalcon.cli.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
 
