@@ -45,11 +45,12 @@ def interrupted(when: threading.Semaphore) -> Iterator[None]:
     ) as sender:
         assert sender.stdout is not None
         assert sender.stdin is not None
+        go = sender.stdin.fileno()
         assert sender.stdout.readline() == b"ready\n"
 
         def interrupt() -> None:
             assert when.acquire(timeout=SAFETY_NET_S)
-            os.write(sender.stdin.fileno(), b"now\n")
+            os.write(go, b"now\n")
 
         thread = threading.Thread(target=interrupt)
         thread.start()

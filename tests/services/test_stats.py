@@ -14,7 +14,8 @@ from google.protobuf.wrappers_pb2 import BytesValue
 
 import gyrfalcon as gyr
 from gyrfalcon import stats
-from tests.call.service import SAFETY_NET_S, UNARY, Calls, Stub, collect, message, serving
+from tests.call.service import SAFETY_NET_S, UNARY, Calls, Stub, collect, message
+from tests.services.sockets import SocketStub, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +36,7 @@ async def echo_all(
         yield request
 
 
-def both_ends(stub: Stub) -> tuple[stats.ConnectionStats, stats.ConnectionStats]:
+def both_ends(stub: SocketStub) -> tuple[stats.ConnectionStats, stats.ConnectionStats]:
     """The one connection, as client and as server have it."""
     (subchannel,) = (stats.find_subchannel(one) for one in stub.channel.stats().subchannels)
     assert subchannel is not None
@@ -46,7 +47,7 @@ def both_ends(stub: Stub) -> tuple[stats.ConnectionStats, stats.ConnectionStats]
     return client, server
 
 
-def calls_of(stub: Stub) -> dict[str, tuple[int, int, int]]:
+def calls_of(stub: SocketStub) -> dict[str, tuple[int, int, int]]:
     """(started, succeeded, failed) of channel, subchannel and server."""
     channel = stub.channel.stats()
     (subchannel,) = (stats.find_subchannel(one) for one in channel.subchannels)
@@ -257,7 +258,7 @@ async def test_figures_may_be_read_from_another_thread() -> None:
     done = threading.Event()
     trouble: list[BaseException] = []
 
-    def read(stub: Stub) -> None:
+    def read(stub: SocketStub) -> None:
         try:
             while not done.is_set():
                 both_ends(stub)

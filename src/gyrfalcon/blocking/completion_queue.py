@@ -28,8 +28,8 @@ class Operation(enum.Enum):
     DONE_SENDING = "done sending"
     """The client's stream was half-closed."""
     FINISH = "finish"
-    """A client's call is over, with its reply where there is one; a server's answer was handed to the
-    connection."""
+    """A client's call is over, with its reply where there is one; a server's answer was handed to
+    the connection."""
     REQUEST_CALL = "request call"
     """A call came in for a server that asked for one."""
     DONE = "done"
