@@ -179,7 +179,7 @@ class ServedCall:
     def notify(self, ticket: Ticket) -> None:
         """Tell when the call is over."""
         if self.over:
-            ticket.complete(self.ctx.cancelled)
+            ticket.complete(self._cut_short())
         else:
             # It must not keep the handle: nobody could drop the call then.
             ticket.call = None
@@ -269,8 +269,12 @@ class ServedCall:
             step.ticket.complete(error=self._failure() if self.ctx.cancelled else None)
         for ticket in self._done:
             ticket.call = None if self._handle is None else self._handle()
-            ticket.complete(self.ctx.cancelled)
+            ticket.complete(self._cut_short())
         self._done.clear()
+
+    def _cut_short(self) -> bool:
+        """Whether the call ended before it was finished, or nobody heard that it was."""
+        return self._concluding is None or self.ctx.cancelled
 
     def _failure(self) -> RpcError:
         """Why nothing more can be done with the call."""
