@@ -40,7 +40,7 @@ def write(default: object) -> str:
 
 
 @pytest.mark.parametrize(
-    "module", [gyr, blocking, policy, services, stats], ids=lambda module: module.__name__
+    "module", [gyr, policy, services, stats], ids=lambda module: module.__name__
 )
 def test_every_exported_name_is_explained(module: Any) -> None:
     pages = "\n".join(path.read_text(encoding="utf-8") for path in REFERENCE.glob("*.md"))
@@ -104,6 +104,20 @@ def test_every_attribute_is_explained(kind: type, page: str) -> None:
     inherited = set(dir(Exception))
     names = {name for name in dir(kind) if not name.startswith("_")} - inherited
     assert names - code_of(read(page)) == set()
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("blocking-server.md", "Server ServerOptions callback Finish"),
+        ("completion-queue.md", "CompletionQueue Event Operation QueuedCall"),
+        ("queue-server.md", "QueueServer QueueCall"),
+    ],
+)
+def test_the_names_for_servers_of_threads_and_queues_are_explained(page: str, names: str) -> None:
+    exported = set(names.split())
+    assert exported <= set(blocking.__all__)
+    assert exported - code_of(read(page)) == set()
 
 
 def test_every_attribute_of_a_queue_call_is_explained() -> None:
