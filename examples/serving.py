@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
 
@@ -23,6 +24,23 @@ async def serve(service: gyr.Service, address: str) -> None:
             port = await server.listen(address)
         except (OSError, ValueError) as error:
             sys.exit(str(error))
-        where = address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
-        print(f"listening on {where}", flush=True)
+        tell(address, port)
         await stop.wait()
+
+
+def serve_from_threads(server: gyr.blocking.Server, address: str) -> None:
+    """As `serve`, for a server of threads. From the main thread."""
+    # As SIGINT does, it interrupts what the main thread waits for.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        port = server.listen(address)
+    except (OSError, ValueError) as error:
+        sys.exit(str(error))
+    with server, contextlib.suppress(KeyboardInterrupt):
+        tell(address, port)
+        server.wait()
+
+
+def tell(address: str, port: int) -> None:
+    where = address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
+    print(f"listening on {where}", flush=True)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import gyrfalcon as gyr
-from gyrfalcon import policy, services, stats
+from gyrfalcon import blocking, policy, services, stats
 from tests.docs.pages import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -62,10 +62,10 @@ def test_options_stand_in_a_table_with_their_defaults(
     assert actual == expected
 
 
-@pytest.mark.parametrize("kind", [gyr.Server, gyr.Channel])
+@pytest.mark.parametrize("kind", [gyr.Server, gyr.Channel, blocking.QueueServer])
 def test_every_limit_has_a_line(kind: type) -> None:
     not_limits = {"services", "target", "compression", "user_agent", "authority", "balancer"}
-    not_limits.add("resolvers")
+    not_limits |= {"resolvers", "options"}
     names = set(inspect.signature(kind).parameters) - not_limits
     assert names - code_of(read("limits.md")) == set()
 
@@ -74,6 +74,12 @@ def test_every_limit_has_a_line(kind: type) -> None:
     ("kind", "page"),
     [
         (gyr.ServerContext, "server.md"),
+        (blocking.Server, "blocking-server.md"),
+        (blocking.Finish, "blocking-server.md"),
+        (blocking.CompletionQueue, "completion-queue.md"),
+        (blocking.Event, "completion-queue.md"),
+        (blocking.Operation, "completion-queue.md"),
+        (blocking.QueueServer, "queue-server.md"),
         (gyr.UnaryUnaryCall, "calls.md"),
         (gyr.UnaryStreamCall, "calls.md"),
         (gyr.StreamUnaryCall, "calls.md"),
@@ -98,6 +104,26 @@ def test_every_attribute_is_explained(kind: type, page: str) -> None:
     inherited = set(dir(Exception))
     names = {name for name in dir(kind) if not name.startswith("_")} - inherited
     assert names - code_of(read(page)) == set()
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("blocking-server.md", "Server ServerOptions callback Finish"),
+        ("completion-queue.md", "CompletionQueue Event Operation QueuedCall"),
+        ("queue-server.md", "QueueServer QueueCall"),
+    ],
+)
+def test_the_names_for_servers_of_threads_and_queues_are_explained(page: str, names: str) -> None:
+    exported = set(names.split())
+    assert exported <= set(blocking.__all__)
+    assert exported - code_of(read(page)) == set()
+
+
+def test_every_attribute_of_a_queue_call_is_explained() -> None:
+    inside = {"begin"}  # what the loop's half of it uses
+    names = {name for name in dir(blocking.QueueCall) if not name.startswith("_")} - inside
+    assert names - code_of(read("queue-server.md")) == set()
 
 
 def test_every_status_code_has_its_row() -> None:

@@ -21,6 +21,7 @@ from tests.interop.clients import (
     gyrfalcon_client,
 )
 from tests.interop.own_threads import threaded_client
+from tests.interop.queue_server import queue_server
 from tests.interop.servers import (
     Context,
     Handler,
@@ -39,7 +40,7 @@ class Pairing:
 
     @property
     def own_server(self) -> bool:
-        return self.make_server is gyrfalcon_server
+        return self.make_server in (gyrfalcon_server, queue_server)
 
     @asynccontextmanager
     async def connect(
@@ -66,12 +67,14 @@ FROM_AIO = Pairing(aio_client, gyrfalcon_server)
 FROM_BLOCKING = Pairing(blocking_client, gyrfalcon_server)
 TO_AIO = Pairing(gyrfalcon_client, aio_server)
 THREADS_TO_AIO = Pairing(threaded_client, aio_server)
+TO_QUEUE = Pairing(blocking_client, queue_server)
 
 NAMES = {
     FROM_AIO: "aio-client",
     FROM_BLOCKING: "blocking-client",
     TO_AIO: "aio-server",
     THREADS_TO_AIO: "threads-to-aio-server",
+    TO_QUEUE: "blocking-client-queue-server",
 }
 
 

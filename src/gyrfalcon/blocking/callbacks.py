@@ -88,14 +88,22 @@ def _start(waiting: _Waiting[Any], call: Callable[[Finish[Any]], object]) -> Non
 class _Waiting(Generic[Res]):
     """A call that waits for its end, as the loop has it."""
 
-    __slots__ = ("cancelled", "cancelled_callbacks", "future", "inbox", "method")
+    __slots__ = ("cancelled", "cancelled_callbacks", "future", "inbox", "method", "thread")
 
     def __init__(self, method: str) -> None:
         self.method = method
         self.inbox = _inbox()
+        self.thread = threading.get_ident()
         self.future: asyncio.Future[Res] = self.inbox.loop.create_future()
         self.cancelled = False
         self.cancelled_callbacks: deque[Callable[[], object]] = deque()
+
+    def put(self, function: Callable[[Any], None], outcome: Any) -> None:
+        """Have the loop's thread call `function(outcome)`; at once, where this is that thread."""
+        if threading.get_ident() == self.thread:
+            function(outcome)
+        else:
+            self.inbox.put(function, outcome)
 
     def set_reply(self, reply: Res) -> None:
         """The handler finished (loop thread)."""
@@ -156,10 +164,11 @@ class Finish(Generic[Res_contra]):
             )
         if not self._take():
             raise RuntimeError(f"{self._waiting.method}: finish was called twice for one call")
+        waiting = self._waiting
         if error is not None:
-            self._waiting.inbox.put(self._waiting.set_error, error)
+            waiting.put(waiting.set_error, error)
         else:
-            self._waiting.inbox.put(self._waiting.set_reply, reply)
+            waiting.put(waiting.set_reply, reply)
 
     @property
     def cancelled(self) -> bool:
@@ -184,7 +193,7 @@ class Finish(Generic[Res_contra]):
     def __del__(self) -> None:
         if not self._take() or self._waiting.future.done():
             return
-        self._waiting.inbox.put(
+        self._waiting.put(
             self._waiting.set_error,
             RuntimeError(f"the handler of {self._waiting.method} dropped its finish uncalled"),
         )

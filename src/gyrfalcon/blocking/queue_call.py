@@ -45,7 +45,9 @@ class QueueCall(Generic[Req, Res]):
         self._put = put
         self._served: ServedCall | None = None
         self._lock = threading.Lock()
-        self._under_way: set[Operation] = set()
+        # For the loop's half, which knows when they end.
+        self.reading = False
+        self.writing = False
         self._head_sent = False
         self._finished = False
 
@@ -198,26 +200,26 @@ class QueueCall(Generic[Req, Res]):
         """The call is here (loop thread)."""
         self._served = served
 
-    def settle(self, operation: Operation) -> None:
-        """An operation is over."""
-        self._under_way.discard(operation)
-
     def _operate(self, operation: Operation, tag: object) -> Ticket | None:
         """Count an operation of which one at a time may be under way; None: it is of no use."""
         with self._lock:
             if self._finished:
                 raise RuntimeError(f"this call of {self._method.path} was finished")
-            if operation in self._under_way:
+            read, write = operation is Operation.READ, operation is Operation.WRITE
+            if (read and self.reading) or (write and self.writing):
                 raise RuntimeError(
                     f"a {operation.value} of this call of {self._method.path} is under way: wait "
                     "for its event before the next"
                 )
             ticket = self._take(self._queue, operation, tag, self)
-            if operation is Operation.FINISH:
-                self._finished = True
+            # What is of no use is not under way either.
+            if read:
+                self.reading = ticket is not None
+            elif write:
+                self.writing = ticket is not None
+                self._head_sent = True
             else:
-                self._under_way.add(operation)
-                self._head_sent |= operation is Operation.WRITE
+                self._finished = True
             return ticket
 
     def _check_message(self, verb: str, message: object) -> None:

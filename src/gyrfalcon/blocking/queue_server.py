@@ -45,6 +45,8 @@ class QueueServer(Server):
         self._lines = Lines(max_waiting_calls)
         super().__init__(self._lines.collect(services), **options)
         self._at_end = functools.partial(self._lines.close, self._thread)
+        # Not a method: calls have it, and must not keep the server.
+        self._put = functools.partial(_put, self._thread)
 
     @overload
     def request_call(
@@ -112,14 +114,14 @@ class QueueServer(Server):
         (of a stopped server such requests are dropped, there is nothing to tell).
         """
         line = self._lines.find(method)
-        try:
-            self._open()
-        except RuntimeError:
-            if not self._stopped:
-                raise
-        lines, thread = self._lines, self._thread
-        put = functools.partial(_put, thread)
-        call = QueueCall[Any, Any](
+        if not self._thread.started:
+            try:
+                self._open()
+            except RuntimeError:
+                if not self._stopped:
+                    raise
+        lines, put = self._lines, self._put
+        call: QueueCall[Any, Any] = QueueCall(
             line.method, queue if call_queue is None else call_queue, lines.take, put
         )
         ticket = lines.take(queue, Operation.REQUEST_CALL, tag, call)

@@ -44,7 +44,10 @@ class Ticket:
     ) -> None:
         """Deliver the event."""
         if self.call is not None:
-            self.call.settle(self.operation)
+            if self.operation is Operation.READ:
+                self.call.reading = False
+            elif self.operation is Operation.WRITE:
+                self.call.writing = False
         self.queue.complete(
             Event(self.tag, self.operation, call=self.call, value=value, error=error, ok=ok)
         )
@@ -179,7 +182,7 @@ class ServedCall:
     def notify(self, ticket: Ticket) -> None:
         """Tell when the call is over."""
         if self.over:
-            ticket.complete(self.ctx.cancelled)
+            ticket.complete(self._cut_short())
         else:
             # It must not keep the handle: nobody could drop the call then.
             ticket.call = None
@@ -247,15 +250,14 @@ class ServedCall:
         """The handler returns: the call is answered, or was cancelled."""
         self.over = True
         self.line.leave(self)
-        failure = self._failure()
         if self._writing is not None:
-            self._writing.complete(error=failure)
+            self._writing.complete(error=self._failure())
         if self._reading is not None:
             self._read.close()
-            self._read_ended().complete(error=failure)
+            self._read_ended().complete(error=self._failure())
         for step in self._steps:
             if step.ticket is not None:
-                step.ticket.complete(error=failure)
+                step.ticket.complete(error=self._failure())
         self._steps.clear()
         if self._concluding is None or self._loop.is_closed():
             self._tell_end()
@@ -269,8 +271,12 @@ class ServedCall:
             step.ticket.complete(error=self._failure() if self.ctx.cancelled else None)
         for ticket in self._done:
             ticket.call = None if self._handle is None else self._handle()
-            ticket.complete(self.ctx.cancelled)
+            ticket.complete(self._cut_short())
         self._done.clear()
+
+    def _cut_short(self) -> bool:
+        """Whether the call ended before it was finished, or nobody heard that it was."""
+        return self._concluding is None or self.ctx.cancelled
 
     def _failure(self) -> RpcError:
         """Why nothing more can be done with the call."""

@@ -9,8 +9,9 @@ from concurrent.futures import Future
 from typing import Self, TypedDict, Unpack
 
 from ..rpc.compression import Compression
-from ..rpc.method import Service
+from ..rpc.method import Service, ServiceDefinition
 from ..rpc.options import check_seconds
+from ..rpc.stats import ServerStats
 from ..server.server import Server as AsyncServer
 from ..transport.loops import LoopThread
 from ..transport.network import Network
@@ -116,6 +117,15 @@ class Server:
         if self._thread.here:
             raise RuntimeError("wait() waits for the loop's thread, and this is that thread")
         return self._thread.join(None if timeout is None else check_seconds("timeout", timeout))
+
+    @property
+    def services(self) -> tuple[ServiceDefinition, ...]:
+        """The definitions of the services that are served, in their order."""
+        return self._server.services
+
+    def stats(self) -> ServerStats:
+        """The figures of this server: calls, addresses, connections."""
+        return self._server.stats()
 
     def __enter__(self) -> Self:
         try:
