@@ -63,7 +63,7 @@ async def test_the_request_is_as_the_specification_says() -> None:
             ":authority": "shop.example",
             "te": "trailers",
             "content-type": "application/grpc",
-            "grpc-accept-encoding": "identity,deflate,gzip",
+            "grpc-accept-encoding": "identity,deflate,gzip,zstd",
             "tenant": "eu",
         }
         assert agent.startswith(f"shop/7 gyrfalcon/{gyr.__version__}")
@@ -344,7 +344,7 @@ async def test_a_compressed_flag_without_an_encoding_is_internal(encoding: str) 
         assert (await failure(call)).code == gyr.StatusCode.INTERNAL
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
 @pytest.mark.parametrize("data", [b"", b"no such thing", b"\x1f\x8b\x08\x00", b"\x78\x9c"])
 async def test_corrupt_compressed_data_is_internal(encoding: str, data: bytes) -> None:
     async with answering() as (peer, stream_id, call):

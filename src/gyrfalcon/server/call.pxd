@@ -41,6 +41,7 @@ cdef class ServerContext(Waiting):
     cdef object request_metadata
     cdef object reply_metadata
     cdef size_t max_receive_bytes
+    cdef bint packed                # a reply was made in a `def` handler's thread
 
     cdef int begin(self) except -1
     cdef int complete(self, object reply) except -1

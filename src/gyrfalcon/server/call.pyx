@@ -65,7 +65,11 @@ cdef class Handler:
             codec = CODECS.get(subtype)
             if codec is None:
                 return None
-            found = codec.decoder(self.method.request), codec.encoder(self.method.response)
+            try:
+                found = codec.decoder(self.method.request), codec.encoder(self.method.response)
+            except TypeError:
+                # A codec for messages of another kind than this method has.
+                return None
             self.codecs[subtype] = found
         return found
 
@@ -147,9 +151,20 @@ cdef class ServerContext(Waiting):
     @compression.setter
     def compression(self, compression):
         chosen = COMPRESSIONS.choose(compression)
-        if self.head_written:
-            raise RuntimeError("compression cannot be set any more: the head was sent")
+        if self.head_written or self.packed:
+            raise RuntimeError("compression cannot be set any more: the first reply was made")
         self.own_compression = None if chosen.name == "identity" else negotiate(self, chosen)
+
+    @property
+    def compress(self):
+        """Whether the replies that follow are compressed, where the call has a compression; True.
+
+        Change it between replies to leave some of them as they are."""
+        return not self.plain
+
+    @compress.setter
+    def compress(self, bint compress):
+        self.plain = not compress
 
     def send_initial_metadata(self, metadata=None):
         """Send the head of the response now, with this metadata (a mapping or pairs).
@@ -298,6 +313,8 @@ cdef class ServerContext(Waiting):
                     self.wire.write_reply(self, data, self.reply_metadata)
                 except RpcError as error:
                     return self.fail(error)
+                except Exception as error:
+                    return self.fail(compression_failed(self, error))
                 if not self.stream.remote_ended:
                     self.stream.discard_input()
                 self.host.changed()
@@ -331,7 +348,7 @@ cdef class ServerContext(Waiting):
             code = 2
         if error.initial_metadata and not self.head_written:
             self._put_head(error.initial_metadata)
-        self.answer(code, error.message, metadata, error.status.encoded_details())
+        self.answer(code, str(error.message), metadata, encode_error_details(self, error))
 
     cdef int write(self, object message) except -1:
         """Queue one reply."""
@@ -339,9 +356,9 @@ cdef class ServerContext(Waiting):
             return 0
         if not self.head_written:
             self.wire.write_head(self, None)
-        # A `def` handler's replies were encoded in its thread.
+        # A `def` handler's replies were packed in its thread.
         self.wire.write_message(
-            self, message if self.handler.threaded else encode_reply(self, message))
+            self, message if self.handler.threaded else pack_reply(self, message))
         return self.host.changed()
 
     cdef object failure(self):
@@ -410,9 +427,11 @@ cdef class ServerContext(Waiting):
         """Run a coroutine on the call's loop and wait for it (worker thread)."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
 
-    def _encode(self, message):
-        """The bytes of one reply (any thread)."""
-        return encode_reply(self, message)
+    def _pack(self, message):
+        """One reply as the wire writes it, and its size in bytes (any thread)."""
+        self.packed = True
+        reply = pack_reply(self, message)
+        return reply, len(reply if type(reply) is bytes else reply.data)
 
     @property
     def _call_loop(self):
@@ -443,6 +462,30 @@ cdef object encode_reply(ServerContext call, object message):
             f"{call.handler.path}: a reply of {len(data)} bytes is over "
             f"max_send_bytes={call.host.max_send_bytes}")
     return data
+
+
+cdef bytes encode_error_details(ServerContext call, error):
+    """The details of an error as they are sent; None when they cannot be: its code goes alone."""
+    try:
+        return error.status.encoded_details()
+    except Exception as failure:
+        log.error("%s: the details of %s cannot be encoded", call.handler.path,
+                  type(error).__name__, exc_info=failure)
+        return None
+
+
+cdef object pack_reply(ServerContext call, object message):
+    """A reply as the wire writes it: encoded, and compressed if need be (any thread)."""
+    data = encode_reply(call, message)
+    try:
+        return call.wire.pack_message(call, data)
+    except Exception as error:
+        raise compression_failed(call, error) from None
+
+
+cdef object compression_failed(ServerContext call, error):
+    log.error("%s: a reply cannot be compressed", call.handler.path, exc_info=error)
+    return Internal(f"{call.handler.path}: a reply could not be compressed")
 
 
 cdef object negotiate(ServerContext call, object compression):

@@ -160,8 +160,9 @@ cdef class ServerDriver(CallHost):
         else:
             coders = handler.coders(call.subtype)
             if coders is None:
-                call.wire.write_status(
-                    call, 12, f"there is no codec for application/grpc+{call.subtype}", None, None)
+                text = f"there is no codec for application/grpc+{call.subtype[:64]} here"
+                call.subtype = None     # not to be echoed: any text may stand there
+                call.wire.write_status(call, 12, text, None, None)
                 stream.discard_input()
                 return IGNORE
             call.decode, call.encode = coders

@@ -40,7 +40,8 @@ class Server:
     - `max_metadata_bytes`: the header list of a request at most (16 KiB);
     - `max_concurrent_streams`: calls at once on one connection (1,000);
     - `max_workers`: threads that run `def` handlers (None: as ThreadPoolExecutor chooses);
-    - `compression`: of the replies, where the client takes it ("gzip", "deflate" or a Compression);
+    - `compression`: of the replies, where the client takes it ("gzip", "deflate", "zstd" or a
+      Compression);
     - `grace`: seconds that running calls get when the server stops (30);
     - `stream_window`, `connection_window`: bytes that a client may send ahead of the handlers
       (1 MiB, 16 MiB); `max_unread_bytes`: whole messages held for the handlers of one connection
