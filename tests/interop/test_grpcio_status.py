@@ -75,7 +75,8 @@ async def ask_blocking(port: int, method: gyr.Method[Any, Any]) -> Any:
             try:
                 found = list(call(b"")) if method is SERVER_STREAM else call(b"")
             except grpc.RpcError as error:
-                return grpc_status.rpc_status.from_call(error)
+                failed: Any = error  # which is the call, too
+                return grpc_status.rpc_status.from_call(failed)
             raise AssertionError(f"the call did not fail, but gave {found!r}")
 
     with ThreadPoolExecutor(1) as thread:

@@ -75,10 +75,10 @@ def test_what_fits_is_left_as_it_is() -> None:
 
 def test_the_last_details_are_left_out_until_the_status_fits() -> None:
     details = [StringValue(value=letter * 100) for letter in "abcdef"]
+    whole = encode_details(5, "no", details)
     for kept in range(len(details) + 1):
         fitting = encode_details(5, "no", details[:kept])
         dropped = len(details) - kept
-        whole = encode_details(5, "no", details)
         assert fit_details(whole, 5, "no", len(fitting)) == (fitting, dropped)
     assert fit_details(whole, 5, "no", 3) == (b"", 6)
 
