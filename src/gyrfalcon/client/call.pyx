@@ -373,7 +373,11 @@ cdef class Call(Waiting):
         if events & DEADLINE:
             return self.end(DEADLINE_EXCEEDED, "the deadline of the call passed", True)
         if events & FAULT and not stream.remote_ended:
-            return self.end(stream.fault[0], stream.fault[1], True)
+            # Not `end`, which would drop the good replies that came before.
+            self.outcome = made(stream.fault[0], stream.fault[1])
+            stream.stop_sending(CANCEL)
+            self.driver.changed()
+            return self.finished()
         if events & (END | CLOSED | FAULT):
             if not stream.remote_ended and self.retry(events):
                 return 0
