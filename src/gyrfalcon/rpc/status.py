@@ -138,6 +138,14 @@ _RESET: Final = {
 }
 
 
+def code_name(code: int) -> str:
+    """The name of a code, "NOT_FOUND"; of a number that is none, "code 42"."""
+    try:
+        return StatusCode(code).name
+    except ValueError:
+        return f"code {code}"
+
+
 def code_from_http(http_status: int) -> StatusCode:
     """The code of a reply without `grpc-status`, by HTTP status (`http-grpc-status-mapping`)."""
     return _HTTP.get(http_status, StatusCode.UNKNOWN)

@@ -24,6 +24,7 @@ from ..rpc.errors import (
     from_status,
 )
 from ..rpc.metadata import Metadata
+from .call_log import log_call
 from .threads import run_stream_in_thread, run_unary_in_thread
 
 log = logging.getLogger("gyrfalcon.server")
@@ -211,6 +212,9 @@ cdef class ServerContext(Waiting):
         cdef Stream stream = self.stream
         stream.sink = None
         if not self.status_written or self.state != OVER:
+            if not self.status_written:
+                self.status_code = 1
+                self.status_text = "the client cancelled the call or is gone"
             self.gone = True
             self.status_written = True
             self._stop()
@@ -264,9 +268,21 @@ cdef class ServerContext(Waiting):
 
     cdef int retire(self) except -1:
         """The call and its handler are over."""
+        if self.status_code or self.host.access_log:
+            self.note_end()
         self.coroutine = None
         self.worker = None
         return self.host.call_over()
+
+    cdef int note_end(self) except -1:
+        """Tell the log."""
+        if self.handler is None:
+            path = (self.stream.head.get(b":path") or b"").decode("latin-1")
+        else:
+            path = self.handler.path
+        log_call(self.host.peer_name, path, self.status_code, self.status_text,
+                 monotonic() - self.began if self.began else 0.0, self.host.access_log)
+        return 0
 
     # ------------------------------------------------------------------ the handler
 

@@ -33,6 +33,7 @@ class ServerDriver(CallHost):
         max_running: int,
         max_send_bytes: int = -1,
         compression: Compression | None = None,
+        access_log: bool = False,
     ) -> None: ...
     @property
     def server(self) -> Server: ...

@@ -43,12 +43,20 @@ cdef class Ignore(Sink):
 cdef Ignore IGNORE = Ignore()
 
 
+cdef Sink refused(ServerContext call):
+    """The call has its answer, without a handler."""
+    call.stream.discard_input()
+    call.note_end()
+    return IGNORE
+
+
 cdef class ServerDriver(CallHost):
     """The server's side of one connection. `server` is told of its beginning and end."""
 
     def __init__(self, Connection connection not None, loop, server, dict handlers not None,
                  ServerWire wire not None, context, *, Py_ssize_t max_running,
-                 Py_ssize_t max_send_bytes=-1, compression=None):
+                 Py_ssize_t max_send_bytes=-1, compression=None,
+                 bint access_log=False):
         CallHost.__init__(self, connection, loop)
         self.server = server
         self.handlers = handlers
@@ -59,6 +67,7 @@ cdef class ServerDriver(CallHost):
         self.max_running = max_running
         self.max_send_bytes = max_send_bytes
         self.compression = compression
+        self.access_log = access_log
 
     cdef int made(self) except -1:
         self.server.connection_made(self)
@@ -141,9 +150,10 @@ cdef class ServerDriver(CallHost):
         call.host = self
         call.io = self
         call.loop = self.loop
+        if self.access_log:
+            call.began = monotonic()
         if not call.wire.read_head(call):
-            stream.discard_input()
-            return IGNORE
+            return refused(call)
         handler = self.find_handler(stream)
         if handler is None:
             path = stream.head.get(b":path") or b""
@@ -151,8 +161,7 @@ cdef class ServerDriver(CallHost):
                 call, 12,
                 f"there is no method {path[:256].decode('ascii', 'backslashreplace')!r} here",
                 None, None)
-            stream.discard_input()
-            return IGNORE
+            return refused(call)
         call.handler = handler
         if call.subtype is None:
             call.decode = handler.decode
@@ -163,13 +172,11 @@ cdef class ServerDriver(CallHost):
                 text = f"there is no codec for application/grpc+{call.subtype[:64]} here"
                 call.subtype = None     # not to be echoed: any text may stand there
                 call.wire.write_status(call, 12, text, None, None)
-                stream.discard_input()
-                return IGNORE
+                return refused(call)
             call.decode, call.encode = coders
         if call.timeout == 0:
             call.wire.write_status(call, 4, "the deadline of the call passed", None, None)
-            stream.discard_input()
-            return IGNORE
+            return refused(call)
         call.max_receive_bytes = stream.max_receive_bytes
         call.context = PyContext_Copy(self.context)
         self.running += 1

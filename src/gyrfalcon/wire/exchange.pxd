@@ -14,6 +14,8 @@ cdef class Exchange(Sink):
     cdef str subtype                # content-subtype ("" means the default)
     cdef bint head_written
     cdef bint status_written
+    cdef int status_code            # what was written; below zero: an answer to what is no call
+    cdef str status_text
 
 cdef class ServerWire:
     cdef int read_head(self, Exchange exchange) except -1

@@ -212,6 +212,8 @@ cdef class GrpcServerWire(ServerWire):
         if status == b"405":
             head.append(b"allow", b"POST", 0)
         exchange.status_written = True
+        exchange.status_code = -1
+        exchange.status_text = f"HTTP status {status.decode()}"
         if exchange.stream.head.get(b":method") == b"HEAD":
             # RFC 9110 9.3.2: the answer to HEAD has no body.
             exchange.stream.submit_head(head, None, True)
@@ -284,6 +286,8 @@ cdef class GrpcServerWire(ServerWire):
         cdef Fields extra
         if exchange.status_written:
             return
+        exchange.status_code = code
+        exchange.status_text = message
         if code == 0 and not message and not metadata and exchange.head_written:
             exchange.status_written = True
             exchange.stream.end_data(OK_TRAILERS, None)

@@ -8,7 +8,7 @@ from typing import Final
 from .._core.coding import decode_text, encode_text
 from ..rpc.quoting import quote
 from ..rpc.rich_status import fit_details
-from ..rpc.status import StatusCode
+from ..rpc.status import code_name
 
 log = logging.getLogger("gyrfalcon.server")
 
@@ -43,7 +43,7 @@ def fit_status(
             " may not take",
             quote(path.decode("latin-1")),
             dropped,
-            StatusCode(code).name,
+            code_name(code),
             len(details),
         )
     return text, fitting
