@@ -23,23 +23,32 @@ if TYPE_CHECKING:
     from .client import UnaryStreamCall as UnaryStreamCall
     from .client import UnaryUnary as UnaryUnary
     from .client import UnaryUnaryCall as UnaryUnaryCall
+    from .rpc import CODECS as CODECS
+    from .rpc import COMPRESSIONS as COMPRESSIONS
+    from .rpc import JSON as JSON
     from .rpc import PROTOBUF as PROTOBUF
+    from .rpc import RAW as RAW
     from .rpc import Aborted as Aborted
     from .rpc import AlreadyExists as AlreadyExists
     from .rpc import Cancelled as Cancelled
     from .rpc import Codec as Codec
     from .rpc import Compression as Compression
+    from .rpc import CorruptMessageError as CorruptMessageError
     from .rpc import DataLoss as DataLoss
     from .rpc import DeadlineExceeded as DeadlineExceeded
+    from .rpc import DeflateCompression as DeflateCompression
     from .rpc import FailedPrecondition as FailedPrecondition
+    from .rpc import GzipCompression as GzipCompression
     from .rpc import Internal as Internal
     from .rpc import InvalidArgument as InvalidArgument
+    from .rpc import MessageTooLargeError as MessageTooLargeError
     from .rpc import Metadata as Metadata
     from .rpc import Method as Method
     from .rpc import NotFound as NotFound
     from .rpc import OutOfRange as OutOfRange
     from .rpc import Pattern as Pattern
     from .rpc import PermissionDenied as PermissionDenied
+    from .rpc import RawCodec as RawCodec
     from .rpc import ResourceExhausted as ResourceExhausted
     from .rpc import RpcError as RpcError
     from .rpc import Service as Service
@@ -50,6 +59,7 @@ if TYPE_CHECKING:
     from .rpc import Unavailable as Unavailable
     from .rpc import Unimplemented as Unimplemented
     from .rpc import Unknown as Unknown
+    from .rpc import ZstdCompression as ZstdCompression
     from .server import RequestStream as RequestStream
     from .server import Server as Server
     from .server import ServerContext as ServerContext
@@ -61,7 +71,11 @@ if TYPE_CHECKING:
     from .transport.network import Network as Network
 
 __all__ = [
+    "CODECS",
+    "COMPRESSIONS",
+    "JSON",
     "PROTOBUF",
+    "RAW",
     "Aborted",
     "AlreadyExists",
     "Call",
@@ -70,14 +84,18 @@ __all__ = [
     "Clock",
     "Codec",
     "Compression",
+    "CorruptMessageError",
     "DataLoss",
     "DeadlineExceeded",
+    "DeflateCompression",
     "FailedPrecondition",
     "Faults",
+    "GzipCompression",
     "Internal",
     "InvalidArgument",
     "ManualClock",
     "MemoryNetwork",
+    "MessageTooLargeError",
     "Metadata",
     "Method",
     "Network",
@@ -85,6 +103,7 @@ __all__ = [
     "OutOfRange",
     "Pattern",
     "PermissionDenied",
+    "RawCodec",
     "RequestStream",
     "ResourceExhausted",
     "RpcError",
@@ -107,6 +126,7 @@ __all__ = [
     "Unavailable",
     "Unimplemented",
     "Unknown",
+    "ZstdCompression",
     "blocking",
     "services",
     "stats",
@@ -118,11 +138,12 @@ _ROOMS = {
         "UnaryStream UnaryStreamCall UnaryUnary UnaryUnaryCall"
     ),
     "rpc": (
-        "Aborted AlreadyExists Cancelled Codec Compression DataLoss DeadlineExceeded "
-        "FailedPrecondition Internal InvalidArgument Metadata Method NotFound OutOfRange "
-        "Pattern PermissionDenied PROTOBUF ResourceExhausted RpcError Service "
-        "ServiceDefinition Status StatusCode Unauthenticated Unavailable Unimplemented "
-        "Unknown"
+        "Aborted AlreadyExists Cancelled Codec CODECS Compression COMPRESSIONS "
+        "CorruptMessageError DataLoss DeadlineExceeded DeflateCompression FailedPrecondition "
+        "GzipCompression Internal InvalidArgument JSON MessageTooLargeError Metadata Method "
+        "NotFound OutOfRange Pattern PermissionDenied PROTOBUF RAW RawCodec ResourceExhausted "
+        "RpcError Service ServiceDefinition Status StatusCode Unauthenticated Unavailable "
+        "Unimplemented Unknown ZstdCompression"
     ),
     "server": ("RequestStream Server ServerContext ServerObserver"),
     "transport.clock": "Clock ManualClock",

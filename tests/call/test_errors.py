@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from google.protobuf.descriptor_pb2 import UninterpretedOption
 from google.protobuf.wrappers_pb2 import BytesValue, Int32Value, StringValue
 
 import gyrfalcon as gyr
@@ -77,7 +78,7 @@ async def test_an_error_says_what_was_called_and_where() -> None:
         errors = await failures(stub)
         peer = f"ipv4:{stub.served.target}"
         assert [str(error) for error in errors] == [
-            f"NotFound: no order '7' (method /tests.Calls/{name}, peer {peer})"
+            f"NOT_FOUND: no order '7' (method /tests.Calls/{name}, peer {peer})"
             for name in ("Unary", "ClientStream", "ServerStream", "Bidi")
         ]
 
@@ -94,6 +95,73 @@ async def test_an_error_of_a_derived_class_has_the_class_of_its_code() -> None:
 
     async with serving(**raising(OutOfStock("none left"))) as stub:
         assert [type(one) for one in await failures(stub)] == [gyr.FailedPrecondition] * 4
+
+
+async def test_details_that_cannot_be_encoded_cost_the_details_and_not_the_status(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    broken = uninterpreted_option()
+    async with serving(**raising(gyr.NotFound("why", details=[broken]))) as stub:
+        for error in await failures(stub):
+            assert (type(error), error.message, error.details) == (gyr.NotFound, "why", ())
+    assert [record.levelname for record in caplog.records] == ["ERROR"] * 4
+    assert "the details of NotFound cannot be encoded" in caplog.messages[0]
+
+
+def uninterpreted_option() -> UninterpretedOption:
+    """A message of proto2 that lacks its required fields."""
+    return UninterpretedOption(name=[UninterpretedOption.NamePart()])
+
+
+async def test_details_that_are_no_messages_are_an_error_of_the_handler(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def wrong(request: BytesValue, ctx: gyr.ServerContext) -> BytesValue:
+        raise gyr.NotFound("why", details=["reason"])  # type: ignore[list-item]
+
+    async with serving(unary=wrong) as stub:
+        with pytest.raises(gyr.Unknown):
+            await stub.unary(message())
+    assert "'reason' is str" in caplog.text
+
+
+@pytest.mark.parametrize("metadata", [{}, {"x": "y" * 6000}, {"x": "y" * 12_000}], ids=len)
+@pytest.mark.parametrize("text", ["why", "long " * 5000], ids=["short", "long"])
+async def test_of_too_many_details_the_first_arrive_and_the_log_says_so(
+    text: str, metadata: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    details = [StringValue(value=f"{number:03}" + "d" * 100) for number in range(200)]
+    error = gyr.NotFound(text, details=details, trailing_metadata=metadata)
+    async with serving(**raising(error)) as stub:
+        found = await failures(stub)
+        for caught in found:
+            assert type(caught) is gyr.NotFound
+            assert text.startswith(caught.message.removesuffix("..."))
+            assert len(caught.message) >= 3
+            assert dict(caught.trailing_metadata.items()) == metadata
+            assert caught.details == tuple(details[: len(caught.details)])
+            if not metadata:
+                assert len(caught.details) > 20
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 4
+    dropped = 200 - len(found[-1].details)
+    assert caplog.messages[-1].startswith(f"/tests.Calls/Bidi: {dropped} details of its NOT_FOUND")
+
+
+async def test_details_of_another_servers_error_are_passed_on() -> None:
+    details = [StringValue(value="é")]
+    async with serving(**raising(gyr.NotFound("there", details=details))) as inner:
+
+        async def ask(request: BytesValue, ctx: gyr.ServerContext) -> BytesValue:
+            try:
+                return await inner.unary(request)
+            except gyr.NotFound as error:
+                error.message = "through here"
+                raise
+
+        async with serving(unary=ask) as outer:
+            with pytest.raises(gyr.NotFound, match="through here") as caught:
+                await outer.unary(message())
+            assert caught.value.details == tuple(details)
 
 
 async def test_details_and_metadata_travel_with_the_error() -> None:

@@ -28,8 +28,8 @@ def code_of(text: str) -> set[str]:
 
 def write(default: object) -> str:
     """A default, as the tables have it."""
-    if default is None:
-        return "`None`"
+    if default is None or isinstance(default, bool):
+        return f"`{default}`"
     if isinstance(default, type):
         return f"`{default.__name__}`"
     if isinstance(default, int) and default % 2**20 == 0:
@@ -65,7 +65,7 @@ def test_options_stand_in_a_table_with_their_defaults(
 @pytest.mark.parametrize("kind", [gyr.Server, gyr.Channel, blocking.QueueServer])
 def test_every_limit_has_a_line(kind: type) -> None:
     not_limits = {"services", "target", "compression", "user_agent", "authority", "balancer"}
-    not_limits |= {"resolvers", "options"}
+    not_limits |= {"access_log", "codec", "options", "resolvers"}
     names = set(inspect.signature(kind).parameters) - not_limits
     assert names - code_of(read("limits.md")) == set()
 

@@ -196,7 +196,7 @@ async def test_an_unknown_encoding_is_unimplemented_and_the_known_ones_are_liste
     async with talking() as connection:
         answer = await connection.request(frame(HELLO), grpc_encoding="snappy")
         assert answer.status == gyr.StatusCode.UNIMPLEMENTED
-        assert answer.head["grpc-accept-encoding"] == "identity,deflate,gzip"
+        assert answer.head["grpc-accept-encoding"] == "identity,deflate,gzip,zstd"
         assert "snappy" in answer.text
         await assert_alive(connection)
 
@@ -210,7 +210,7 @@ async def test_a_compressed_flag_without_an_encoding_is_internal() -> None:
         await assert_alive(connection)
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
 @pytest.mark.parametrize("data", [b"", b"no such thing", b"\x1f\x8b\x08\x00", b"\x78\x9c"])
 async def test_corrupt_compressed_data_is_internal(encoding: str, data: bytes) -> None:
     async with talking() as connection:

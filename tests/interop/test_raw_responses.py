@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from h2.errors import ErrorCodes
 
 import gyrfalcon as gyr
+from gyrfalcon.rpc.rich_status import encode_details
 from tests.call.service import Stub, collect, collect_failing, message
 from tests.interop.raw import RawConnection, RawServer, frame, raw_server
 
@@ -63,7 +65,7 @@ async def test_the_request_is_as_the_specification_says() -> None:
             ":authority": "shop.example",
             "te": "trailers",
             "content-type": "application/grpc",
-            "grpc-accept-encoding": "identity,deflate,gzip",
+            "grpc-accept-encoding": "identity,deflate,gzip,zstd",
             "tenant": "eu",
         }
         assert agent.startswith(f"shop/7 gyrfalcon/{gyr.__version__}")
@@ -330,6 +332,38 @@ async def test_a_length_over_the_limit_is_refused_before_the_reply_has_come() ->
         assert await peer.reset_of(stream_id) == ErrorCodes.CANCEL
 
 
+@pytest.mark.parametrize("bad", [b"\x00" + (2**23).to_bytes(4, "big"), b"\x07\x00\x00\x00\x00"])
+async def test_good_replies_that_wait_before_a_bad_one_are_still_received(bad: bytes) -> None:
+    async with raw_peer() as (server, stub):
+        call = stub.server_stream(message())
+        peer = await server.accept()
+        stream_id = (await peer.whole_request()).stream_id
+        peer.h2.send_headers(stream_id, [(":status", "200"), ("content-type", "application/grpc")])
+        peer.h2.send_data(stream_id, frame(HELLO) * 2 + bad)
+        await peer.flush()
+        assert await peer.reset_of(stream_id) == ErrorCodes.CANCEL
+        status = await call.status()
+        replies, error = await collect_failing(call)
+        assert (replies, error.code) == ([b"hello"] * 2, status.code)
+
+
+async def test_details_that_contradict_the_status_are_dropped_and_the_log_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    details = b64encode(encode_details(13, "there", [message(b"detail")])).decode()
+    trailers = (
+        ("grpc-status", "5"),
+        ("grpc-message", "here"),
+        ("grpc-status-details-bin", details),
+    )
+    with caplog.at_level("INFO", "gyrfalcon.client"):
+        async with answering() as (peer, stream_id, call):
+            await peer.respond(stream_id, trailers=trailers)
+            error = await failure(call)
+            assert (type(error), error.message, error.details) == (gyr.NotFound, "here", ())
+    assert "says code 13 and grpc-status 5" in caplog.text
+
+
 async def test_an_encoding_that_was_not_offered_is_internal() -> None:
     async with answering() as (peer, stream_id, call):
         await peer.respond(stream_id, frame(HELLO, compressed=1), grpc_encoding="snappy")
@@ -344,7 +378,7 @@ async def test_a_compressed_flag_without_an_encoding_is_internal(encoding: str) 
         assert (await failure(call)).code == gyr.StatusCode.INTERNAL
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
 @pytest.mark.parametrize("data", [b"", b"no such thing", b"\x1f\x8b\x08\x00", b"\x78\x9c"])
 async def test_corrupt_compressed_data_is_internal(encoding: str, data: bytes) -> None:
     async with answering() as (peer, stream_id, call):

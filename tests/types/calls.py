@@ -27,6 +27,7 @@ async def unary(orders: OrderManagementStub) -> None:
     await orders.get_order(request, metadata=[("tenant", "eu"), ("tenant", "us")])
     await orders.get_order(request, metadata=gyr.Metadata({"tenant": ["eu", "us"]}))
     await orders.get_order(request, wait_for_ready=True, compression="gzip")
+    await orders.get_order(request, compression=gyr.ZstdCompression(level=1))
 
     await orders.get_order(Order())  # type: ignore[arg-type]
     await orders.get_order("106")  # type: ignore[arg-type]
@@ -101,6 +102,7 @@ async def client_streaming(orders: OrderManagementStub, changed: list[Order]) ->
     assert_type(await orders.update_orders(order for order in changed), StringValue)
     async with orders.update_orders() as call:
         await call.send(changed[0])
+        await call.send(changed[0], compress=False)
         await call.done_sending()
         assert_type(await call, StringValue)
 

@@ -25,7 +25,11 @@ class Asynchronous(OrderManagementService):
         ctx.trailing_metadata.add("tenant", "eu")
         ctx.trailing_metadata = {"tenant": ["eu", "us"]}
         ctx.compression = "gzip"
+        ctx.compression = gyr.GzipCompression(level=1)
+        assert_type(ctx.compress, bool)
+        ctx.compress = False
 
+        ctx.compression = 7  # type: ignore[assignment]
         ctx.peer = "ipv4:127.0.0.1:50051"  # type: ignore[misc]
         ctx.trailing_metadata = "tenant"  # type: ignore[assignment]
         return Order(id=request.value)

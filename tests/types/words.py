@@ -89,5 +89,11 @@ def methods(channel: gyr.Channel) -> None:
     assert_type(gyr.UnaryUnary(channel, method), gyr.UnaryUnary[StringValue, Order])
     gyr.ServiceDefinition("shop.Orders", (method,))
 
+    for codec in ("json", gyr.JSON, gyr.RAW, None):
+        gyr.Channel("127.0.0.1:50051", codec=codec)
+    gyr.CODECS.register(gyr.RawCodec("msgpack"))
+    gyr.COMPRESSIONS.register(gyr.GzipCompression(9))
+
+    gyr.Channel("127.0.0.1:50051", codec=7)  # type: ignore[arg-type]
     gyr.Method(service="shop.Orders", name="getOrder")  # type: ignore[call-arg]
     method.name = "get"  # type: ignore[misc]

@@ -84,8 +84,10 @@ class StreamStreamCall(ReplyStream[_Res_co], Generic[_Req_contra, _Res_co]):
     """A call with many requests and many replies, independent of each other: `send()`,
     `done_sending()`, `receive()`, or iterate it."""
 
-    def send(self, request: _Req_contra) -> None:
+    def send(self, request: _Req_contra, *, compress: bool | None = None) -> None:
         """One request is taken, as soon as there is room. Raises the call's RpcError,
-        or EOFError when the server ended the call with OK and takes no more."""
+        or EOFError when the server ended the call with OK and takes no more.
+
+        `compress`: False sends this request uncompressed in a call that has a compression."""
     def done_sending(self) -> None:
         """Half-close: no more requests follow."""

@@ -7,7 +7,6 @@ from ..client.call cimport (
     DONE_SENDING,
     INITIAL,
     RECEIVE,
-    SEND,
     STATUS,
     Call as AsyncCall,
 )
@@ -200,10 +199,12 @@ cdef class StreamStreamCall(ReplyStream):
     """A call with many requests and many replies, independent of each other: `send()`,
     `done_sending()`, `receive()`, or iterate it."""
 
-    def send(self, request):
+    def send(self, request, *, compress=None):
         """One request is taken, as soon as there is room. Raises the call's RpcError,
-        or EOFError when the server ended the call with OK and takes no more."""
-        self.step(SEND, request)
+        or EOFError when the server ended the call with OK and takes no more.
+
+        `compress`: False sends this request uncompressed in a call that has a compression."""
+        self.step(self.call.step_to_send(compress), request)
 
     def done_sending(self):
         """Half-close: no more requests follow."""

@@ -102,10 +102,12 @@ class Future(concurrent.futures.Future[_T]):
 class StreamUnaryFuture(Future[_T], Generic[_Req, _T]):
     """The future of a call with many requests: `send()` them, unless an iterable gives them."""
 
-    def send(self, request: _Req) -> None:
+    def send(self, request: _Req, *, compress: bool | None = None) -> None:
         """One request is taken, as soon as there is room. Raises the call's RpcError, or EOFError
-        when the server ended the call with OK and takes no more."""
-        self._call.send(request)
+        when the server ended the call with OK and takes no more.
+
+        `compress`: False sends this request uncompressed in a call that has a compression."""
+        self._call.send(request, compress=compress)
 
     def done_sending(self) -> None:
         """Half-close: no more requests follow."""

@@ -23,8 +23,10 @@ class QueuedCall(Call, Generic[_Req_contra, _Res_co]):
     def read(self, tag: object) -> None:
         """Ask for the next reply. Its event's `result()` is the reply; after the last, `ok` is
         False and the result None. Raises RuntimeError while another read is under way."""
-    def write(self, request: _Req_contra, tag: object) -> None:
-        """Send a request. The event tells that it was taken and there is room for the next."""
+    def write(self, request: _Req_contra, tag: object, *, compress: bool | None = None) -> None:
+        """Send a request. The event tells that it was taken and there is room for the next.
+
+        `compress`: False sends it uncompressed in a call that has a compression."""
     def done_sending(self, tag: object) -> None:
         """Half-close: no more requests follow."""
     def finish(self, tag: object) -> None:

@@ -3,7 +3,6 @@ from ..client.call cimport (
     DONE_SENDING,
     RECEIVE,
     RESULT,
-    SEND,
     START,
     STATUS,
     Call as AsyncCall,
@@ -109,9 +108,11 @@ cdef class QueuedCall(Call):
         False and the result None. Raises RuntimeError while another read is under way."""
         self.begin_outside(Kind.READ, RECEIVE, None, tag)
 
-    def write(self, request, tag):
-        """Send a request. The event tells that it was taken and there is room for the next."""
-        self.begin_outside(Kind.WRITE, SEND, request, tag)
+    def write(self, request, tag, *, compress=None):
+        """Send a request. The event tells that it was taken and there is room for the next.
+
+        `compress`: False sends it uncompressed in a call that has a compression."""
+        self.begin_outside(Kind.WRITE, self.call.step_to_send(compress), request, tag)
 
     def done_sending(self, tag):
         """Half-close: no more requests follow."""

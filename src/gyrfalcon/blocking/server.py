@@ -26,6 +26,7 @@ class ServerOptions(TypedDict, total=False):
     max_concurrent_streams: int
     max_workers: int | None
     compression: Compression | str | None
+    access_log: bool
     grace: float
     stream_window: int
     connection_window: int

@@ -17,6 +17,7 @@ cdef enum Step:
     INITIAL = 6         # the initial metadata
     STATUS = 7          # the end
     START = 8           # the way to a connection
+    SEND_PLAIN = 9      # as SEND, for a request that is not to be compressed
 
 
 cdef class ClientDriver(Driver):
@@ -63,7 +64,7 @@ cdef class Call(Waiting):
     cdef bint wait_for_ready
     cdef double expiry              # on the monotonic clock; 0: none
     cdef object request_metadata
-    cdef bytes request              # of a call with one request; kept until it is committed
+    cdef object request             # of a call with one request, packed; kept until it is committed
     cdef Stream unsent              # an attempt of which nothing was sent
     cdef bint half_closed           # no more requests will be sent
     cdef int attempts
@@ -89,4 +90,6 @@ cdef class Call(Waiting):
     cdef object next_reply(self)
     cdef object only_reply(self)
     cdef int check_cardinality(self) except -1
+    cdef int put(self, object message) except -1
+    cdef int step_to_send(self, object compress) except -1
     cdef Operation step_of(self, int kind)

@@ -6,6 +6,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from .._core.connection import Connection
 from .._core.stream import Sink
+from ..rpc.codec import Codec
 from ..rpc.compression import Compression
 from ..rpc.metadata import Metadata, MetadataLike
 from ..rpc.method import Method
@@ -67,6 +68,7 @@ class CallPlace:
     def set_closed(self) -> None: ...
     def call_stats(self) -> CallStats: ...
     def bind_loop(self) -> None: ...
+    def codec_for(self, method: Method[Any, Any]) -> Codec: ...
     def place(self, call: Call) -> None: ...
 
 class CallLink(Sink):
@@ -148,9 +150,13 @@ class StreamUnaryCall(Call, Generic[_Req_contra, _Res_co]):
     """A call with many requests and one reply: `send()` them, then await it for the reply."""
 
     def __await__(self) -> Generator[Any, Any, _Res_co]: ...
-    def send(self, request: _Req_contra) -> Coroutine[Any, Any, None]:
+    def send(
+        self, request: _Req_contra, *, compress: bool | None = None
+    ) -> Coroutine[Any, Any, None]:
         """Await it: one request is taken, as soon as there is room. Raises the call's RpcError,
-        or EOFError when the server ended the call with OK and takes no more."""
+        or EOFError when the server ended the call with OK and takes no more.
+
+        `compress`: False sends this request uncompressed in a call that has a compression."""
     def done_sending(self) -> Coroutine[Any, Any, None]:
         """Await it: half-close, no more requests follow."""
 
@@ -158,9 +164,13 @@ class StreamStreamCall(ReplyStream[_Res_co], Generic[_Req_contra, _Res_co]):
     """A call with many requests and many replies, independent of each other: `send()`,
     `done_sending()`, `receive()`, or iterate it."""
 
-    def send(self, request: _Req_contra) -> Coroutine[Any, Any, None]:
+    def send(
+        self, request: _Req_contra, *, compress: bool | None = None
+    ) -> Coroutine[Any, Any, None]:
         """Await it: one request is taken, as soon as there is room. Raises the call's RpcError,
-        or EOFError when the server ended the call with OK and takes no more."""
+        or EOFError when the server ended the call with OK and takes no more.
+
+        `compress`: False sends this request uncompressed in a call that has a compression."""
     def done_sending(self) -> Coroutine[Any, Any, None]:
         """Await it: half-close, no more requests follow."""
 

@@ -31,6 +31,7 @@ from ..transport.waiting cimport Operation, Waiting
 from ..wire.grpc cimport (
     Outcome,
     RequestTemplate,
+    compress_message,
     decode_metadata,
     open_message,
     open_request,
@@ -174,6 +175,10 @@ cdef class CallPlace:
         """Tie the channel to the running loop.
         RuntimeError when it has another or there is none."""
         self.bind()
+
+    def codec_for(self, method):
+        """The codec of a method's messages on this channel."""
+        return method.codec
 
     def place(self, Call call):
         """Find a connection for a call that has no direct one (the channel does)."""
@@ -345,7 +350,7 @@ cdef class Call(Waiting):
             stream.adopt_output(self.unsent)
             self.unsent = None
         elif self.request is not None:
-            self._put(self.request)
+            self.put(self.request)
         if self.half_closed:
             stream.end_data(None, None)
         driver.changed()
@@ -385,7 +390,11 @@ cdef class Call(Waiting):
         if events & DEADLINE:
             return self.end(DEADLINE_EXCEEDED, "the deadline of the call passed", True)
         if events & FAULT and not stream.remote_ended:
-            return self.end(stream.fault[0], stream.fault[1], True)
+            # Not `end`, which would drop the good replies that came before.
+            self.outcome = made(stream.fault[0], stream.fault[1])
+            stream.stop_sending(CANCEL)
+            self.driver.changed()
+            return self.finished()
         if events & (END | CLOSED | FAULT):
             if not stream.remote_ended and self.retry(events):
                 return 0
@@ -569,7 +578,7 @@ cdef class Call(Waiting):
             return True
         if kind == RECEIVE or kind == ITERATE:
             return self.stream is not None and self.stream.waiting_messages() > 0
-        if kind == SEND:
+        if kind == SEND or kind == SEND_PLAIN:
             if self.half_closed:
                 return True
             if self.stream is None:
@@ -595,8 +604,8 @@ cdef class Call(Waiting):
             if kind == ITERATE:
                 raise StopAsyncIteration
             return None
-        if kind == SEND:
-            return self._put_request(operation.payload)
+        if kind == SEND or kind == SEND_PLAIN:
+            return self._put_request(operation.payload, kind == SEND_PLAIN)
         if kind == DONE_SENDING:
             if not self.half_closed:
                 self.half_closed = True
@@ -617,8 +626,8 @@ cdef class Call(Waiting):
             self.end(CANCELLED, "the task that waited for the call was cancelled", True)
         return 0
 
-    def _put_request(self, request):
-        """Queue one request of a stream."""
+    def _put_request(self, request, bint plain):
+        """Queue one request of a stream; `plain`: uncompressed, whatever the call has."""
         if self.outcome is not None:
             if self.outcome.code == OK:
                 raise EOFError(f"{self.rpc_method.path}: the server ended the call; "
@@ -627,15 +636,25 @@ cdef class Call(Waiting):
         if self.half_closed:
             raise RuntimeError("no more requests can be sent after done_sending()")
         self.head_written = True      # from here on the request stream is not repeatable
-        self._put(encode_request(self, request))
+        self.put(pack_request(self, request, plain))
         self.driver.changed()
 
-    def _put(self, bytes data):
-        """Queue the bytes of one request."""
-        if self.own_compression is not None and data:
-            self.stream.append_message(self.own_compression.compress(data), True)
-        else:
-            self.stream.append_message(data, False)
+    cdef int put(self, object message) except -1:
+        """Queue one request, packed."""
+        if type(message) is CompressedMessage:
+            return self.stream.append_message((<CompressedMessage> message).data, True)
+        return self.stream.append_message(<bytes> message, False)
+
+    cdef int step_to_send(self, object compress) except -1:
+        """The kind of step that sends one request of a stream."""
+        if compress is None:
+            return SEND
+        if not compress:
+            return SEND_PLAIN
+        if self.own_compression is None:
+            raise ValueError(f"{self.rpc_method.path}: this call has no compression: give it one "
+                             "where it is made, as in compression='gzip'")
+        return SEND
 
     def __repr__(self):
         if self.outcome is None:
@@ -686,6 +705,14 @@ cdef object encode_request(Call call, request):
     return data
 
 
+cdef object pack_request(Call call, request, bint plain):
+    """A request as it goes: bytes, or a CompressedMessage."""
+    data = encode_request(call, request)
+    if call.own_compression is None or plain:
+        return data
+    return compress_message(call.own_compression, data)
+
+
 # ---------------------------------------------------------------------- the four patterns
 
 cdef class UnaryUnaryCall(Call):
@@ -726,10 +753,12 @@ cdef class StreamUnaryCall(Call):
         """Half-close now."""
         self.finish(self.operation(DONE_SENDING, None))
 
-    def send(self, request):
+    def send(self, request, *, compress=None):
         """Await it: one request is taken, as soon as there is room. Raises the call's RpcError,
-        or EOFError when the server ended the call with OK and takes no more."""
-        return self.operation(SEND, request)
+        or EOFError when the server ended the call with OK and takes no more.
+
+        `compress`: False sends this request uncompressed in a call that has a compression."""
+        return self.operation(self.step_to_send(compress), request)
 
     def done_sending(self):
         """Await it: half-close, no more requests follow."""
@@ -740,10 +769,12 @@ cdef class StreamStreamCall(ReplyStream):
     """A call with many requests and many replies, independent of each other: `send()`,
     `done_sending()`, `receive()`, or iterate it."""
 
-    def send(self, request):
+    def send(self, request, *, compress=None):
         """Await it: one request is taken, as soon as there is room. Raises the call's RpcError,
-        or EOFError when the server ended the call with OK and takes no more."""
-        return self.operation(SEND, request)
+        or EOFError when the server ended the call with OK and takes no more.
+
+        `compress`: False sends this request uncompressed in a call that has a compression."""
+        return self.operation(self.step_to_send(compress), request)
 
     def done_sending(self):
         """Await it: half-close, no more requests follow."""
@@ -766,8 +797,9 @@ cdef class MultiCallable:
         self.channel = channel
         self.method = method
         self.template = channel.make_template(method)
-        self.encode = method.codec.encoder(method.request)
-        self.decode = method.codec.decoder(method.response)
+        codec = channel.codec_for(method)
+        self.encode = codec.encoder(method.request)
+        self.decode = codec.decoder(method.response)
         self.client_streaming = method.pattern.client_streaming
         self.server_streaming = method.pattern.server_streaming
 
@@ -811,7 +843,7 @@ cdef class MultiCallable:
         return 0
 
     cdef int send_one(self, Call call, request) except -1:
-        call.request = encode_request(call, request)
+        call.request = pack_request(call, request, False)
         call.half_closed = True
         return call.launch()
 

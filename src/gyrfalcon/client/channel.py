@@ -23,6 +23,7 @@ from ..policy.connectivity import ConnectivityState
 from ..policy.pick_first import PickFirst
 from ..policy.resolver import Resolution, Resolver, ResolverFactory, StaticResolver
 from ..policy.target import Address, parse_target
+from ..rpc.codec import CODECS, PROTOBUF, Codec
 from ..rpc.compression import COMPRESSIONS, Compression
 from ..rpc.method import Method
 from ..rpc.options import check_connection_options, check_header_text, check_int, check_seconds
@@ -50,7 +51,8 @@ class Channel(CallPlace):
     - `max_receive_bytes`: a reply message, uncompressed, at most (4 MiB);
     - `max_send_bytes`: a request message at most (None: no limit);
     - `max_metadata_bytes`: the header list of a response at most (16 KiB);
-    - `compression`: of the requests ("gzip", "deflate" or a Compression);
+    - `compression`: of the requests ("gzip", "deflate", "zstd" or a Compression);
+    - `codec`: of the methods that have none of their own ("json" or a Codec; None: protobuf);
     - `user_agent`: stands before Gyrfalcon's own;
     - `authority`: the `:authority` of the calls, instead of the target's;
     - `connect_timeout`: seconds for one attempt to connect (20);
@@ -76,6 +78,7 @@ class Channel(CallPlace):
         max_send_bytes: int | None = None,
         max_metadata_bytes: int = 16 * 2**10,
         compression: Compression | str | None = None,
+        codec: Codec | str | None = None,
         user_agent: str | None = None,
         authority: str | None = None,
         connect_timeout: float = 20.0,
@@ -107,6 +110,7 @@ class Channel(CallPlace):
             compression=None if chosen.name == "identity" else chosen,
             clock=self._network.clock,
         )
+        self._codec = CODECS.choose(codec)
         self._resolvers = dict(resolvers or {})
         self._target = parse_target(target, self._resolvers)
         self._authority = check_header_text("authority", authority or self._target.authority)
@@ -217,9 +221,15 @@ class Channel(CallPlace):
                 self._authority,
                 b"http",
                 self._user_agent,
-                method.codec.name,
+                self.codec_for(method).name,
             )
         return template
+
+    def codec_for(self, method: Method[Any, Any]) -> Codec:
+        """The method's own, unless that is protobuf and the channel has another."""
+        if self._codec is not None and method.codec is PROTOBUF:
+            return self._codec
+        return method.codec
 
     def place(self, call: Call) -> None:
         """Find a connection for a call, or let it wait for one."""

@@ -12,7 +12,10 @@ from .compression import (
     Compression,
     CompressionRegistry,
     CorruptMessageError,
+    DeflateCompression,
+    GzipCompression,
     MessageTooLargeError,
+    ZstdCompression,
 )
 from .errors import (
     Aborted,
@@ -59,7 +62,9 @@ __all__ = [
     "CorruptMessageError",
     "DataLoss",
     "DeadlineExceeded",
+    "DeflateCompression",
     "FailedPrecondition",
+    "GzipCompression",
     "Internal",
     "InvalidArgument",
     "MessageTooLargeError",
@@ -81,6 +86,7 @@ __all__ = [
     "Unavailable",
     "Unimplemented",
     "Unknown",
+    "ZstdCompression",
     "code_from_http",
     "code_from_reset",
     "error_class",

@@ -18,12 +18,27 @@ class Codec(Protocol):
         ...
 
     def encoder(self, message_type: type[_T], /) -> Callable[[_T], bytes]:
-        """A function that encodes one message; it may raise any Exception for a wrong object."""
+        """A function that encodes one message; it may raise any Exception for a wrong object.
+
+        Raises TypeError for a type whose messages the codec does not know.
+        """
         ...
 
     def decoder(self, message_type: type[_T], /) -> Callable[[bytes], _T]:
-        """A function that decodes one message; it may raise any Exception for wrong bytes."""
+        """A function that decodes one message; it may raise any Exception for wrong bytes.
+
+        Raises TypeError for a type whose messages the codec does not know.
+        """
         ...
+
+
+def _check_protobuf(codec: Codec, message_type: Any) -> None:
+    if not hasattr(message_type, "SerializeToString"):
+        name = getattr(message_type, "__name__", repr(message_type))
+        raise TypeError(
+            f"{name} is no protobuf message class, and {codec!r} knows no others: give the method"
+            " a codec for it, as in gyr.Method(..., codec=...)"
+        )
 
 
 class ProtobufCodec:
@@ -36,10 +51,12 @@ class ProtobufCodec:
     # The methods of the message class themselves: a wrapper would cost a Python call a message, and
     # what it could add is only a test for a message of another type, which is encoded as itself.
     def encoder(self, message_type: type[_T], /) -> Callable[[_T], bytes]:
+        _check_protobuf(self, message_type)
         encode: Callable[[_T], bytes] = message_type.SerializeToString  # type: ignore[attr-defined]
         return encode
 
     def decoder(self, message_type: type[_T], /) -> Callable[[bytes], _T]:
+        _check_protobuf(self, message_type)
         decode: Callable[[bytes], _T] = message_type.FromString  # type: ignore[attr-defined]
         return decode
 
@@ -61,6 +78,8 @@ class JsonCodec:
     def encoder(self, message_type: type[_T], /) -> Callable[[_T], bytes]:
         from google.protobuf.json_format import MessageToJson
 
+        _check_protobuf(self, message_type)
+
         def encode(message: Any) -> bytes:
             return MessageToJson(message, indent=None, ensure_ascii=False).encode()
 
@@ -68,6 +87,8 @@ class JsonCodec:
 
     def decoder(self, message_type: type[_T], /) -> Callable[[bytes], _T]:
         from google.protobuf.json_format import Parse
+
+        _check_protobuf(self, message_type)
 
         def decode(data: bytes) -> Any:
             return Parse(data, message_type(), ignore_unknown_fields=True)  # type: ignore[type-var]
@@ -81,13 +102,15 @@ class JsonCodec:
 class RawCodec:
     """Bytes as they are, for programs that pass messages on or encode them on their own.
 
-    `name` is the content-subtype under which the bytes are sent.
+    `name` is the content-subtype under which the bytes are sent. Raises ValueError for one that
+    cannot be.
     """
 
     __slots__ = ("name",)
 
     def __init__(self, name: str = "proto") -> None:
         self.name = name
+        check_codec(self)
 
     def encoder(self, message_type: type[_T], /) -> Callable[[_T], bytes]:
         return _same
@@ -111,6 +134,17 @@ def _same(data: Any) -> Any:
     return data
 
 
+def check_codec(codec: Codec) -> None:
+    """TypeError for what is no codec, ValueError for a name that cannot be a content-subtype."""
+    name = getattr(codec, "name", None)
+    if not isinstance(name, str) or not hasattr(codec, "encoder") or not hasattr(codec, "decoder"):
+        raise TypeError(
+            f"codec {codec!r} is {type(codec).__name__}: a codec has name, encoder and decoder"
+        )
+    if not (name.isascii() and name.replace("-", "").isalnum() and name == name.lower()):
+        raise ValueError(f"codec name {name!r} cannot be a content-subtype: use only 0-9 a-z -")
+
+
 PROTOBUF: Final = ProtobufCodec()
 JSON: Final = JsonCodec()
 RAW: Final = RawCodec()
@@ -129,16 +163,33 @@ class CodecRegistry:
     def register(self, codec: Codec) -> None:
         """Add a codec, in place of the one that had its name.
 
-        Raises ValueError for a name that cannot stand in a content-type.
+        Raises ValueError for a name that cannot stand in a content-type, TypeError for what is no
+        codec.
         """
-        name = codec.name
-        if not (name.isascii() and name.replace("-", "").isalnum() and name == name.lower()):
-            raise ValueError(f"codec name {name!r} cannot be a content-subtype: use only 0-9 a-z -")
-        self._codecs[name] = codec
+        check_codec(codec)
+        self._codecs[codec.name] = codec
 
     def get(self, name: str) -> Codec | None:
         """The codec of a content-subtype, or None. The empty name is "proto" (`PROTOCOL-HTTP2`)."""
         return self._codecs.get(name.lower() or "proto")
+
+    def choose(self, wanted: Codec | str | None) -> Codec | None:
+        """The codec that a `codec=` option stands for; None stays None.
+
+        Raises ValueError for a name that is not registered, TypeError for what is neither a name
+        nor a codec.
+        """
+        if isinstance(wanted, str):
+            found = self.get(wanted)
+            if found is None:
+                raise ValueError(
+                    f"codec {wanted!r} is not known: use one of {', '.join(self._codecs)}, or"
+                    " register it"
+                )
+            return found
+        if wanted is not None:
+            check_codec(wanted)
+        return wanted
 
     def names(self) -> tuple[str, ...]:
         """The names, in order of registration."""

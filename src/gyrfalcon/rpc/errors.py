@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from .metadata import Metadata, MetadataLike
+from .quoting import cut, quote, quote_details, quoted
 from .status import Status, StatusCode
 
 if TYPE_CHECKING:
@@ -29,8 +30,11 @@ class RpcError(Exception):
         method: the path of the method called, such as "/pkg.Service/Method", where known.
         peer: the address of the other side, such as "ipv4:127.0.0.1:50051", where known.
 
+    `str()` is one line with code, message, method, peer and details, of which what a peer wrote is
+    escaped and cut.
+
     Raises ValueError for code OK, for a code that contradicts the class, and for metadata that
-    cannot be sent.
+    cannot be sent; TypeError for details that are no protobuf messages.
     """
 
     code: StatusCode = StatusCode.UNKNOWN
@@ -60,8 +64,9 @@ class RpcError(Exception):
         super().__init__(message)
         if code is not None and code != self.code:
             self._take_code(StatusCode(code))
-        self.message = message
-        self._details = details if type(details) is tuple else tuple(details)
+        # What is no str is most likely an exception that was caught: as it would be printed.
+        self.message = message if isinstance(message, str) else str(message)
+        self._details = _checked(details)
         self.initial_metadata = Metadata()
         self.trailing_metadata = Metadata(trailing_metadata)
 
@@ -79,7 +84,9 @@ class RpcError(Exception):
     def details(self) -> tuple[Message, ...]:
         """The detail messages; what a peer sent is decoded when first read.
 
-        A detail whose type is not in the default descriptor pool stays a `google.protobuf.Any`.
+        Types of google.rpc, such as ErrorInfo, are known where googleapis-common-protos is
+        installed, others where the program has imported them; a detail of a type that is not known
+        stays a `google.protobuf.Any`.
         """
         details = self._details
         if isinstance(details, bytes):
@@ -90,7 +97,7 @@ class RpcError(Exception):
 
     @details.setter
     def details(self, details: Sequence[Message]) -> None:
-        self._details = tuple(details)
+        self._details = _checked(details)
 
     @property
     def status(self) -> Status:
@@ -98,19 +105,29 @@ class RpcError(Exception):
         return Status(self.code, self.message, self._details)
 
     def __str__(self) -> str:
-        text = type(self).__name__ + (f": {self.message}" if self.message else "")
-        known = [f"{name} {value}" for name in ("method", "peer") if (value := getattr(self, name))]
+        text = self.code.name
+        if self.message:
+            text = f"{text}: {quote(self.message)}"
+        known = [
+            f"{name} {quote(value)}"
+            for name in ("method", "peer")
+            if (value := getattr(self, name))
+        ]
+        if details := self.details:
+            known.append(f"details {quote_details(details)}")
         return f"{text} ({', '.join(known)})" if known else text
 
     def __repr__(self) -> str:
-        parts = [repr(self.message)]
-        if type(self) not in _NAMES:
-            parts.append(f"code={self.code.name}")
+        parts = [quoted(self.message), f"code={self.code.name}"]
         parts += [
-            f"{name}={value!r}"
-            for name in ("details", "trailing_metadata", "method", "peer")
+            f"{name}={quoted(value)}"
+            for name in ("method", "peer")
             if (value := getattr(self, name))
         ]
+        if details := self.details:
+            parts.append(f"details=[{quote_details(details)}]")
+        if self.trailing_metadata:
+            parts.append(f"trailing_metadata={cut(repr(self.trailing_metadata))}")
         return f"{type(self).__name__}({', '.join(parts)})"
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -236,7 +253,6 @@ _CLASSES: Final[dict[int, type[RpcError]]] = {
         Unauthenticated,
     )
 }
-_NAMES: Final = frozenset(_CLASSES.values())
 
 
 def error_class(code: int) -> type[RpcError]:
@@ -279,6 +295,14 @@ def from_status(
     if peer is not None:
         error.peer = peer
     return error
+
+
+def _checked(details: Sequence[Message]) -> tuple[Message, ...]:
+    if not details:
+        return ()
+    from .rich_status import check_details
+
+    return check_details(details)
 
 
 def _restore(kind: type[RpcError], args: tuple[Any, ...]) -> RpcError:

@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
-from .codec import PROTOBUF, Codec
+from .codec import PROTOBUF, Codec, check_codec
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
@@ -34,7 +34,8 @@ class Pattern(enum.Enum):
 class Method(Generic[Req, Res]):
     """One method of a service. Immutable and hashable.
 
-    Raises ValueError for a service or a name that cannot stand in a path.
+    Raises ValueError for a service or a name that cannot stand in a path, and for a codec whose
+    name cannot stand in a content-type; TypeError for a codec that is none.
     """
 
     service: str
@@ -47,6 +48,7 @@ class Method(Generic[Req, Res]):
     request: type[Req]
     response: type[Res]
     codec: Codec = PROTOBUF
+    """How its messages become bytes and back."""
     path: str = field(init=False, repr=False, compare=False)
     """What is called on the wire, "/ecommerce.OrderManagement/getOrder"."""
 
@@ -57,6 +59,8 @@ class Method(Generic[Req, Res]):
                     f"Method {what} is {text!r}: it must be printable ASCII without '/', as in"
                     " service 'ecommerce.OrderManagement', name 'getOrder'"
                 )
+        if self.codec is not PROTOBUF:
+            check_codec(self.codec)
         object.__setattr__(self, "path", f"/{self.service}/{self.name}")
 
     def __hash__(self) -> int:

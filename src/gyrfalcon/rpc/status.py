@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
+from .quoting import quote_details, quoted
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -66,7 +68,7 @@ class Status:
     def details(self) -> tuple[Message, ...]:
         """The detail messages; empty when there are none or when the peer's bytes are not valid.
 
-        A detail whose type is not in the default descriptor pool stays a `google.protobuf.Any`.
+        A detail of a type that is not known stays a `google.protobuf.Any`, as in RpcError.details.
         """
         details = self._details
         if isinstance(details, bytes):
@@ -109,8 +111,8 @@ class Status:
         return Status, (self.code, self.message, self.encoded_details())
 
     def __repr__(self) -> str:
-        details = f", details={self.details!r}" if self.details else ""
-        return f"Status({self.code.name}, {self.message!r}{details})"
+        details = f", details=[{quote_details(self.details)}]" if self.details else ""
+        return f"Status({self.code.name}, {quoted(self.message)}{details})"
 
 
 OK: Final = Status(StatusCode.OK)
@@ -134,6 +136,14 @@ _RESET: Final = {
     11: StatusCode.RESOURCE_EXHAUSTED,  # ENHANCE_YOUR_CALM
     12: StatusCode.PERMISSION_DENIED,  # INADEQUATE_SECURITY
 }
+
+
+def code_name(code: int) -> str:
+    """The name of a code, "NOT_FOUND"; of a number that is none, "code 42"."""
+    try:
+        return StatusCode(code).name
+    except ValueError:
+        return f"code {code}"
 
 
 def code_from_http(http_status: int) -> StatusCode:

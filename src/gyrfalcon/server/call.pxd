@@ -25,6 +25,7 @@ cdef class CallHost(Driver):
     cdef uint64_t calls_started
     cdef uint64_t calls_succeeded
     cdef Py_ssize_t max_send_bytes      # below zero: no limit
+    cdef bint access_log
     cdef int call_over(self) except -1
 
     cdef int start(self, ServerContext call) except -1
@@ -44,12 +45,15 @@ cdef class ServerContext(Waiting):
     cdef double expiry              # on the monotonic clock; 0: none
     cdef object request_metadata
     cdef object reply_metadata
+    cdef double began               # on the monotonic clock; 0: nobody asks
     cdef size_t max_receive_bytes
+    cdef bint packed                # a reply was made in a `def` handler's thread
 
     cdef int begin(self) except -1
     cdef int complete(self, object reply) except -1
     cdef int fail(self, object error) except -1
     cdef int retire(self) except -1
+    cdef int note_end(self) except -1
     cdef int answer(self, int code, str message, object metadata, bytes details) except -1
     cdef object decode_request(self, object data)
     cdef object next_request(self)

@@ -67,6 +67,13 @@ class ServerContext(Waiting):
         """The name of the compression of the replies; set it before the first of them."""
     @compression.setter
     def compression(self, compression: Compression | str | None) -> None: ...
+    @property
+    def compress(self) -> bool:
+        """Whether the replies that follow are compressed, where the call has a compression; True.
+
+        Change it between replies to leave some of them as they are."""
+    @compress.setter
+    def compress(self, compress: bool) -> None: ...
     def time_remaining(self) -> float | None:
         """Seconds until the deadline, zero when it has passed; None when there is none."""
 

@@ -24,6 +24,7 @@ from ..rpc.errors import (
     from_status,
 )
 from ..rpc.metadata import Metadata
+from .call_log import log_call
 from .threads import run_stream_in_thread, run_unary_in_thread
 
 log = logging.getLogger("gyrfalcon.server")
@@ -65,7 +66,11 @@ cdef class Handler:
             codec = CODECS.get(subtype)
             if codec is None:
                 return None
-            found = codec.decoder(self.method.request), codec.encoder(self.method.response)
+            try:
+                found = codec.decoder(self.method.request), codec.encoder(self.method.response)
+            except TypeError:
+                # A codec for messages of another kind than this method has.
+                return None
             self.codecs[subtype] = found
         return found
 
@@ -148,9 +153,20 @@ cdef class ServerContext(Waiting):
     @compression.setter
     def compression(self, compression):
         chosen = COMPRESSIONS.choose(compression)
-        if self.head_written:
-            raise RuntimeError("compression cannot be set any more: the head was sent")
+        if self.head_written or self.packed:
+            raise RuntimeError("compression cannot be set any more: the first reply was made")
         self.own_compression = None if chosen.name == "identity" else negotiate(self, chosen)
+
+    @property
+    def compress(self):
+        """Whether the replies that follow are compressed, where the call has a compression; True.
+
+        Change it between replies to leave some of them as they are."""
+        return not self.plain
+
+    @compress.setter
+    def compress(self, bint compress):
+        self.plain = not compress
 
     def send_initial_metadata(self, metadata=None):
         """Send the head of the response now, with this metadata (a mapping or pairs).
@@ -197,6 +213,9 @@ cdef class ServerContext(Waiting):
         cdef Stream stream = self.stream
         stream.sink = None
         if not self.status_written or self.state != OVER:
+            if not self.status_written:
+                self.status_code = 1
+                self.status_text = "the client cancelled the call or is gone"
             self.gone = True
             self.status_written = True
             self._stop()
@@ -252,9 +271,21 @@ cdef class ServerContext(Waiting):
 
     cdef int retire(self) except -1:
         """The call and its handler are over."""
+        if self.status_code or self.host.access_log:
+            self.note_end()
         self.coroutine = None
         self.worker = None
         return self.host.call_over()
+
+    cdef int note_end(self) except -1:
+        """Tell the log."""
+        if self.handler is None:
+            path = (self.stream.head.get(b":path") or b"").decode("latin-1")
+        else:
+            path = self.handler.path
+        log_call(self.host.peer_name, path, self.status_code, self.status_text,
+                 self.host.clock.now() - self.began if self.began else 0.0, self.host.access_log)
+        return 0
 
     # ------------------------------------------------------------------ the handler
 
@@ -301,6 +332,8 @@ cdef class ServerContext(Waiting):
                     self.wire.write_reply(self, data, self.reply_metadata)
                 except RpcError as error:
                     return self.fail(error)
+                except Exception as error:
+                    return self.fail(compression_failed(self, error))
                 self.host.calls_succeeded += 1
                 if not self.stream.remote_ended:
                     self.stream.discard_input()
@@ -335,7 +368,7 @@ cdef class ServerContext(Waiting):
             code = 2
         if error.initial_metadata and not self.head_written:
             self._put_head(error.initial_metadata)
-        self.answer(code, error.message, metadata, error.status.encoded_details())
+        self.answer(code, str(error.message), metadata, encode_error_details(self, error))
 
     cdef int write(self, object message) except -1:
         """Queue one reply."""
@@ -343,9 +376,9 @@ cdef class ServerContext(Waiting):
             return 0
         if not self.head_written:
             self.wire.write_head(self, None)
-        # A `def` handler's replies were encoded in its thread.
+        # A `def` handler's replies were packed in its thread.
         self.wire.write_message(
-            self, message if self.handler.threaded else encode_reply(self, message))
+            self, message if self.handler.threaded else pack_reply(self, message))
         return self.host.changed()
 
     cdef object failure(self):
@@ -414,9 +447,11 @@ cdef class ServerContext(Waiting):
         """Run a coroutine on the call's loop and wait for it (worker thread)."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
 
-    def _encode(self, message):
-        """The bytes of one reply (any thread)."""
-        return encode_reply(self, message)
+    def _pack(self, message):
+        """One reply as the wire writes it, and its size in bytes (any thread)."""
+        self.packed = True
+        reply = pack_reply(self, message)
+        return reply, len(reply if type(reply) is bytes else reply.data)
 
     @property
     def _call_loop(self):
@@ -447,6 +482,30 @@ cdef object encode_reply(ServerContext call, object message):
             f"{call.handler.path}: a reply of {len(data)} bytes is over "
             f"max_send_bytes={call.host.max_send_bytes}")
     return data
+
+
+cdef bytes encode_error_details(ServerContext call, error):
+    """The details of an error as they are sent; None when they cannot be: its code goes alone."""
+    try:
+        return error.status.encoded_details()
+    except Exception as failure:
+        log.error("%s: the details of %s cannot be encoded", call.handler.path,
+                  type(error).__name__, exc_info=failure)
+        return None
+
+
+cdef object pack_reply(ServerContext call, object message):
+    """A reply as the wire writes it: encoded, and compressed if need be (any thread)."""
+    data = encode_reply(call, message)
+    try:
+        return call.wire.pack_message(call, data)
+    except Exception as error:
+        raise compression_failed(call, error) from None
+
+
+cdef object compression_failed(ServerContext call, error):
+    log.error("%s: a reply cannot be compressed", call.handler.path, exc_info=error)
+    return Internal(f"{call.handler.path}: a reply could not be compressed")
 
 
 cdef object negotiate(ServerContext call, object compression):

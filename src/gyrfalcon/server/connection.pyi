@@ -36,6 +36,7 @@ class ServerDriver(CallHost):
         max_send_bytes: int = -1,
         compression: Compression | None = None,
         clock: Clock | None = None,
+        access_log: bool = False,
     ) -> None: ...
     @property
     def server(self) -> Server: ...

@@ -44,12 +44,20 @@ cdef class Ignore(Sink):
 cdef Ignore IGNORE = Ignore()
 
 
+cdef Sink refused(ServerContext call):
+    """The call has its answer, without a handler."""
+    call.stream.discard_input()
+    call.note_end()
+    return IGNORE
+
+
 cdef class ServerDriver(CallHost):
     """The server's side of one connection. `server` is told of its beginning and end."""
 
     def __init__(self, Connection connection not None, loop, server, dict handlers not None,
                  ServerWire wire not None, context, *, Py_ssize_t max_running,
-                 Py_ssize_t max_send_bytes=-1, compression=None, clock=None):
+                 Py_ssize_t max_send_bytes=-1, compression=None, clock=None,
+                 bint access_log=False):
         CallHost.__init__(self, connection, loop, clock)
         self.server = server
         self.handlers = handlers
@@ -60,6 +68,7 @@ cdef class ServerDriver(CallHost):
         self.max_running = self.stream_limit = max_running
         self.max_send_bytes = max_send_bytes
         self.compression = compression
+        self.access_log = access_log
 
     cdef int made(self) except -1:
         self.server.connection_made(self)
@@ -162,9 +171,10 @@ cdef class ServerDriver(CallHost):
         call.host = self
         call.io = self
         call.loop = self.loop
+        if self.access_log:
+            call.began = self.clock.now()
         if not call.wire.read_head(call):
-            stream.discard_input()
-            return IGNORE
+            return refused(call)
         self.calls_started += 1
         handler = self.find_handler(stream)
         if handler is None:
@@ -173,8 +183,7 @@ cdef class ServerDriver(CallHost):
                 call, 12,
                 f"there is no method {path[:256].decode('ascii', 'backslashreplace')!r} here",
                 None, None)
-            stream.discard_input()
-            return IGNORE
+            return refused(call)
         call.handler = handler
         if call.subtype is None:
             call.decode = handler.decode
@@ -182,15 +191,14 @@ cdef class ServerDriver(CallHost):
         else:
             coders = handler.coders(call.subtype)
             if coders is None:
-                call.wire.write_status(
-                    call, 12, f"there is no codec for application/grpc+{call.subtype}", None, None)
-                stream.discard_input()
-                return IGNORE
+                text = f"there is no codec for application/grpc+{call.subtype[:64]} here"
+                call.subtype = None     # not to be echoed: any text may stand there
+                call.wire.write_status(call, 12, text, None, None)
+                return refused(call)
             call.decode, call.encode = coders
         if call.timeout == 0:
             call.wire.write_status(call, 4, "the deadline of the call passed", None, None)
-            stream.discard_input()
-            return IGNORE
+            return refused(call)
         call.max_receive_bytes = stream.max_receive_bytes
         call.context = PyContext_Copy(self.context)
         self.running += 1

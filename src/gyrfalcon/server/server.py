@@ -45,7 +45,9 @@ class Server:
     - `max_metadata_bytes`: the header list of a request at most (16 KiB);
     - `max_concurrent_streams`: calls at once on one connection (1,000);
     - `max_workers`: threads that run `def` handlers (None: as ThreadPoolExecutor chooses);
-    - `compression`: of the replies, where the client takes it ("gzip", "deflate" or a Compression);
+    - `compression`: of the replies, where the client takes it ("gzip", "deflate", "zstd" or a
+      Compression);
+    - `access_log`: whether the logger `gyrfalcon.access` has a line for every call (False);
     - `grace`: seconds that running calls get when the server stops (30);
     - `stream_window`, `connection_window`: bytes that a client may send ahead of the handlers
       (1 MiB, 16 MiB); `max_unread_bytes`: whole messages held for the handlers of one connection
@@ -67,6 +69,7 @@ class Server:
         max_concurrent_streams: int = 1000,
         max_workers: int | None = None,
         compression: Compression | str | None = None,
+        access_log: bool = False,
         grace: float = 30.0,
         stream_window: int = 2**20,
         connection_window: int = 16 * 2**20,
@@ -94,6 +97,7 @@ class Server:
             else check_int("max_send_bytes", max_send_bytes, 0),
             "compression": None if chosen.name == "identity" else chosen,
             "clock": self._clock,
+            "access_log": bool(access_log),
         }
         if max_workers is not None:
             check_int("max_workers", max_workers, 1)

@@ -26,8 +26,8 @@ async def run_unary_in_thread(call: Any, request: Any) -> Any:
     return reply
 
 
-async def run_stream_in_thread(call: Any, request: Any) -> AsyncIterator[bytes]:
-    """Run the handler of a call with many replies and yield them encoded (loop side)."""
+async def run_stream_in_thread(call: Any, request: Any) -> AsyncIterator[Any]:
+    """Run the handler of a call with many replies and yield them packed (loop side)."""
     handover = _Handover(call._call_loop)
     running = call._submit(_produce, handover, call._call_function, request, call)
     try:
@@ -71,7 +71,7 @@ def _produce(
     try:
         replies: Iterator[Any] = iter(function(request, call))
         for reply in replies:
-            if not handover.put(call._encode(reply)):
+            if not handover.put(*call._pack(reply)):
                 close = getattr(replies, "close", None)
                 if close is not None:
                     close()
@@ -86,21 +86,22 @@ class _Handover:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._condition = threading.Condition()
-        self._replies: deque[bytes] = deque()
+        self._replies: deque[Any] = deque()
         self._size = 0
         self._waiter: asyncio.Future[None] | None = None
         self._notified = False
         self._ended = False
         self._closed = False
 
-    def put(self, reply: bytes) -> bool:
-        """Hand one encoded reply over; wait while the loop is behind. False: nobody wants more."""
+    def put(self, reply: Any, size: int) -> bool:
+        """Hand one reply over, packed, of so many bytes; wait while the loop is behind.
+        False: nobody wants more."""
         with self._condition:
             self._condition.wait_for(self._has_room)
             if self._closed:
                 return False
             self._replies.append(reply)
-            self._size += len(reply)
+            self._size += size
             self._notify()
             return True
 
@@ -122,7 +123,7 @@ class _Handover:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def take(self) -> list[bytes]:
+    async def take(self) -> list[Any]:
         """All replies that are here, waiting for the first; empty at the end (loop side)."""
         while True:
             with self._condition:

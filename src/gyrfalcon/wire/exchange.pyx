@@ -34,8 +34,12 @@ cdef class ServerWire:
         """The head of the response, with that Metadata or None."""
         raise AssertionError("a wire writes heads")
 
-    cdef int write_message(self, Exchange exchange, bytes data) except -1:
-        """One message."""
+    cdef object pack_message(self, Exchange exchange, bytes data):
+        """One message as `write_message` takes it, compressed or not (any thread)."""
+        raise AssertionError("a wire packs messages")
+
+    cdef int write_message(self, Exchange exchange, object message) except -1:
+        """One message, packed."""
         raise AssertionError("a wire writes messages")
 
     cdef int write_reply(self, Exchange exchange, bytes data, object metadata) except -1:

@@ -11,6 +11,8 @@ cdef class GrpcServerWire(ServerWire):
     cdef dict head_cache
     cdef Fields head_for(self, Exchange exchange)
     cdef int refuse(self, Exchange exchange, bytes status, bytes text) except -1
+    cdef int append_text(self, Fields fields, Stream stream, int code, str message,
+                         bytes details) except -1
 
 cdef class RequestTemplate:
     cdef readonly Fields fields
@@ -23,6 +25,7 @@ cdef class Outcome:
 
 cdef object read_compression(HeaderBlock head)
 cdef Outcome read_outcome(Stream stream)
+cdef object compress_message(object compression, bytes data)
 cdef object open_message(object data, object compression, size_t limit, bint server)
 cdef Stream open_request(Connection connection, RequestTemplate template, double timeout,
                          object metadata, object compression, int attempt)

@@ -10,7 +10,7 @@ from .._core.stream cimport CompressedMessage, Stream
 from .exchange cimport Exchange, ServerWire
 
 from .._core.coding import decode_binary, encode_binary
-from ..rpc.compression import COMPRESSIONS, CorruptMessageError, MessageTooLargeError
+from ..rpc.compression import COMPRESSIONS, MessageTooLargeError
 from ..rpc.errors import Internal, ResourceExhausted
 from ..rpc.metadata import Metadata, pairs
 from ..rpc.status import code_from_http, code_from_reset
@@ -95,11 +95,33 @@ cdef object open_message(object data, object compression, size_t limit, bint ser
     if compression is None:
         raise Internal("a message has the compressed flag set and the call has no grpc-encoding")
     try:
-        return compression.decompress((<CompressedMessage> data).data, limit)
-    except CorruptMessageError as error:
-        raise Internal(f"a message could not be decompressed: {error}") from None
+        message = compression.decompress((<CompressedMessage> data).data, limit)
     except MessageTooLargeError as error:
         raise ResourceExhausted(f"a message is over max_receive_bytes={limit}: {error}") from None
+    except Exception as error:
+        # CorruptMessageError, or what a program's own Compression stumbles over.
+        raise Internal(f"a message could not be decompressed: {error}") from None
+    if type(message) is not bytes:
+        raise Internal(f"{compression.name} gave {type(message).__name__} for a message, not bytes")
+    if <size_t> len(message) > limit:
+        raise ResourceExhausted(f"a message of {len(message)} bytes is over "
+                                f"max_receive_bytes={limit}")
+    return message
+
+
+cdef object compress_message(object compression, bytes data):
+    """A message as it goes: a CompressedMessage, or `data` itself where that is no larger."""
+    cdef CompressedMessage message
+    if not data:
+        return data
+    packed = compression.compress(data)
+    if type(packed) is not bytes:
+        raise TypeError(f"{compression.name} compresses to {type(packed).__name__}, not to bytes")
+    if len(packed) >= len(data):
+        return data
+    message = CompressedMessage.__new__(CompressedMessage)
+    message.data = packed
+    return message
 
 
 # ---------------------------------------------------------------------- server
@@ -190,6 +212,8 @@ cdef class GrpcServerWire(ServerWire):
         if status == b"405":
             head.append(b"allow", b"POST", 0)
         exchange.status_written = True
+        exchange.status_code = -1
+        exchange.status_text = f"HTTP status {status.decode()}"
         if exchange.stream.head.get(b":method") == b"HEAD":
             # RFC 9110 9.3.2: the answer to HEAD has no body.
             exchange.stream.submit_head(head, None, True)
@@ -230,19 +254,25 @@ cdef class GrpcServerWire(ServerWire):
         exchange.head_written = True
         return exchange.stream.submit_head(self.head_for(exchange), extra, False)
 
-    cdef int write_message(self, Exchange exchange, bytes data) except -1:
-        if exchange.own_compression is not None and data:
-            return exchange.stream.append_message(exchange.own_compression.compress(data), True)
-        return exchange.stream.append_message(data, False)
+    cdef object pack_message(self, Exchange exchange, bytes data):
+        if exchange.own_compression is None or exchange.plain:
+            return data
+        return compress_message(exchange.own_compression, data)
+
+    cdef int write_message(self, Exchange exchange, object message) except -1:
+        if type(message) is CompressedMessage:
+            return exchange.stream.append_message((<CompressedMessage> message).data, True)
+        return exchange.stream.append_message(<bytes> message, False)
 
     cdef int write_reply(self, Exchange exchange, bytes data, object metadata) except -1:
         cdef Fields extra = None
+        cdef object message = self.pack_message(exchange, data)
         if metadata:
             extra = Fields()
             append_metadata(extra, metadata)
         if not exchange.head_written:
             self.write_head(exchange, None)
-        self.write_message(exchange, data)
+        self.write_message(exchange, message)
         exchange.status_written = True
         return exchange.stream.end_data(OK_TRAILERS, extra)
 
@@ -254,9 +284,10 @@ cdef class GrpcServerWire(ServerWire):
     def write_status_fields(self, Exchange exchange, int code, str message, metadata,
                             bytes details, Fields more):
         cdef Fields extra
-        cdef Py_ssize_t limit, item
         if exchange.status_written:
             return
+        exchange.status_code = code
+        exchange.status_text = message
         if code == 0 and not message and not metadata and exchange.head_written:
             exchange.status_written = True
             exchange.stream.end_data(OK_TRAILERS, None)
@@ -268,16 +299,8 @@ cdef class GrpcServerWire(ServerWire):
                 extra.append(name, value, 0)
         if metadata:
             append_metadata(extra, metadata)
-        if details:
-            extra.append(b"grpc-status-details-bin", encode_binary(details), 0)
-        if details and <size_t> len(details) > SENDABLE_METADATA * 3 // 4:
-            raise ResourceExhausted(f"status details of {len(details)} bytes cannot be sent")
-        if message:
-            limit = min(exchange.stream.peer_header_limit(), 2 * TEXT_LIMIT) - 256
-            for item in range(extra.count):
-                limit -= extra.items[item].namelen + extra.items[item].valuelen + 32
-            limit = max(min(limit, TEXT_LIMIT), SHORTEST_TEXT)
-            extra.append(b"grpc-message", encode_text(message, limit), 0)
+        if message or details:
+            self.append_text(extra, exchange.stream, code, message, details)
         exchange.status_written = True
         if exchange.head_written:
             exchange.stream.end_data(extra, None)
@@ -285,11 +308,35 @@ cdef class GrpcServerWire(ServerWire):
             exchange.head_written = True
             exchange.stream.submit_head(self.head_for(exchange), extra, True)
 
+    cdef int append_text(self, Fields fields, Stream stream, int code, str message,
+                         bytes details) except -1:
+        """The text and the details of a status, as far as the peer takes them."""
+        cdef Py_ssize_t peer_limit = stream.peer_header_limit()
+        cdef Py_ssize_t spent = 256     # kept for what else is in a head
+        cdef Py_ssize_t index, room
+        cdef bytes text = b""
+        for index in range(fields.count):
+            spent += fields.items[index].namelen + fields.items[index].valuelen + 32
+        if message:
+            room = min(min(peer_limit, 2 * TEXT_LIMIT) - spent, TEXT_LIMIT)
+            text = encode_text(message, max(room, SHORTEST_TEXT))
+        if details:
+            # Loads protobuf, which the text alone does not need.
+            from .trailers import fit_status
+            text, details = fit_status(
+                stream.head.get(b":path") or b"", code, text, details, peer_limit, spent)
+        if text:
+            fields.append(b"grpc-message", text, 0)
+        if details:
+            fields.append(b"grpc-status-details-bin", encode_binary(details), 0)
+        return 0
+
 
 cdef str read_subtype(bytes content_type):
     """The content-subtype: "proto" of "application/grpc+proto"."""
     cdef bytes subtype = content_type[16:].split(b";", 1)[0]
-    return subtype[1:].decode("ascii", "backslashreplace").strip() if subtype else ""
+    # Compared without case, as media types are (RFC 9110 8.3.1).
+    return subtype[1:].decode("ascii", "backslashreplace").strip().lower() if subtype else ""
 
 
 # ---------------------------------------------------------------------- client

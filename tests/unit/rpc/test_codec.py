@@ -5,13 +5,24 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from google.protobuf.message import DecodeError
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.wrappers_pb2 import StringValue
 
-from gyrfalcon.rpc import CODECS, JSON, PROTOBUF, RAW, Codec, CodecRegistry, RawCodec
+from gyrfalcon.rpc import (
+    CODECS,
+    JSON,
+    PROTOBUF,
+    RAW,
+    Codec,
+    CodecRegistry,
+    Method,
+    Pattern,
+    RawCodec,
+)
 
 
 @pytest.mark.parametrize("codec", [PROTOBUF, JSON])
@@ -86,10 +97,54 @@ def test_registry_takes_codecs_of_others() -> None:
     assert codecs.names() == ("proto", "thrift")
 
 
+class Named:
+    """A codec with a name that nobody has looked at."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    encoder = PROTOBUF.encoder
+    decoder = PROTOBUF.decoder
+
+
 @pytest.mark.parametrize("name", ["", "a b", "A", "proto;x", "a+b", "ü", "a\r\n"])
-def test_registry_refuses_a_name_that_cannot_be_a_content_subtype(name: str) -> None:
-    with pytest.raises(ValueError, match="codec name"):
-        CodecRegistry(RawCodec(name))
+def test_a_name_that_cannot_be_a_content_subtype_is_refused(name: str) -> None:
+    makers = (
+        lambda: CodecRegistry(Named(name)),
+        lambda: RawCodec(name),
+        lambda: CODECS.choose(Named(name)),
+        lambda: Method("s", "m", "m", Pattern.UNARY_UNARY, StringValue, StringValue, Named(name)),
+    )
+    for make in makers:
+        with pytest.raises(ValueError, match="cannot be a content-subtype"):
+            make()
+
+
+@pytest.mark.parametrize("wrong", [7, object(), StringValue])
+def test_what_is_no_codec_is_refused(wrong: Any) -> None:
+    makers = (
+        lambda: CODECS.register(wrong),
+        lambda: CODECS.choose(wrong),
+        lambda: Method("s", "m", "m", Pattern.UNARY_UNARY, StringValue, StringValue, wrong),
+    )
+    for make in makers:
+        with pytest.raises(TypeError, match="a codec has name, encoder and decoder"):
+            make()
+
+
+def test_registry_chooses_by_name_object_or_none() -> None:
+    assert CODECS.choose(None) is None
+    assert CODECS.choose("json") is JSON
+    assert CODECS.choose(RAW) is RAW
+    with pytest.raises(ValueError, match="codec 'thrift' is not known: use one of proto, json, or"):
+        CODECS.choose("thrift")
+
+
+@pytest.mark.parametrize("codec", [PROTOBUF, JSON])
+def test_protobufs_codecs_refuse_types_that_are_no_messages(codec: Codec) -> None:
+    for make in (codec.encoder, codec.decoder):
+        with pytest.raises(TypeError, match="dict is no protobuf message class"):
+            make(dict)
 
 
 def test_importing_does_not_load_json_or_rich_status() -> None:

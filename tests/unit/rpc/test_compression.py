@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
+import sys
 import zlib
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,11 +21,20 @@ from gyrfalcon.rpc import (
     Compression,
     CompressionRegistry,
     CorruptMessageError,
+    DeflateCompression,
+    GzipCompression,
     MessageTooLargeError,
+    ZstdCompression,
 )
-from gyrfalcon.rpc.compression import ZlibCompression
 
-EVERY = [GZIP, DEFLATE, IDENTITY]
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+ZSTD = ZstdCompression()
+EVERY = [GZIP, DEFLATE, ZSTD, IDENTITY]
+FORMATS = [GZIP, DEFLATE, ZSTD]
 ZLIB = [GZIP, DEFLATE]
 MIB = 2**20
 
@@ -42,7 +55,7 @@ def test_one_byte_over_the_limit_is_refused(
         compression.decompress(compression.compress(data), limit)
 
 
-@given(st.sampled_from(ZLIB), st.binary(), st.data())
+@given(st.sampled_from(FORMATS), st.binary(), st.data())
 def test_cut_messages_are_refused(
     compression: Compression, data: bytes, draw: st.DataObject
 ) -> None:
@@ -52,13 +65,13 @@ def test_cut_messages_are_refused(
         compression.decompress(packed[:cut], MIB)
 
 
-@given(st.sampled_from(ZLIB), st.binary(), st.binary(min_size=1))
+@given(st.sampled_from(FORMATS), st.binary(), st.binary(min_size=1))
 def test_trailing_bytes_are_refused(compression: Compression, data: bytes, rest: bytes) -> None:
     with pytest.raises(CorruptMessageError, match=f"followed by {len(rest)} other bytes"):
         compression.decompress(compression.compress(data) + rest, MIB)
 
 
-@given(st.sampled_from(ZLIB), st.binary(), st.integers(0, 4096))
+@given(st.sampled_from(FORMATS), st.binary(), st.integers(0, 4096))
 def test_whatever_arrives_ends_in_a_message_or_one_of_two_errors(
     compression: Compression, data: bytes, limit: int
 ) -> None:
@@ -122,14 +135,102 @@ def test_a_bomb_stops_at_the_limit(
     assert asked == [4 * MIB + 1]
 
 
-def test_several_gzip_members_are_refused() -> None:
+@pytest.mark.parametrize("compression", FORMATS)
+def test_several_members_are_refused(compression: Compression) -> None:
     with pytest.raises(CorruptMessageError, match="followed by"):
-        GZIP.decompress(GZIP.compress(b"a") + GZIP.compress(b"b"), MIB)
+        compression.decompress(compression.compress(b"a") + compression.compress(b"b"), MIB)
+
+
+def test_a_zstd_bomb_stops_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """64 MiB of zeros in 6 KiB: the decoder is never asked for more than limit + 1 bytes."""
+    bomb = ZSTD.compress(bytes(64 * MIB))
+    asked: list[int] = []
+
+    inflate = zstd.ZstdDecompressor
+
+    class Watched:
+        def __init__(self, **options: Any) -> None:
+            self.inflater = inflate(**options)
+
+        def decompress(self, data: bytes, most: int) -> bytes:
+            asked.append(most)
+            return self.inflater.decompress(data, most)
+
+    monkeypatch.setattr(zstd, "ZstdDecompressor", Watched)
+    with pytest.raises(MessageTooLargeError, match="max_receive_bytes"):
+        ZSTD.decompress(bomb, 4 * MIB)
+    assert asked == [4 * MIB + 1]
+
+
+def zstd_of_window(log: int) -> bytes:
+    """A stream of unknown length, so that its decoder has to hold a window of 2 ** log bytes."""
+    stream = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: log})
+    return stream.compress(b"x" * 1000, zstd.ZstdCompressor.FLUSH_BLOCK) + stream.flush()
+
+
+def test_a_zstd_window_is_held_up_to_8_mib_or_the_limit() -> None:
+    assert ZSTD.decompress(zstd_of_window(23), 4 * MIB) == b"x" * 1000
+    with pytest.raises(CorruptMessageError, match="memory"):
+        ZSTD.decompress(zstd_of_window(24), 4 * MIB)
+    assert ZSTD.decompress(zstd_of_window(24), 16 * MIB) == b"x" * 1000
+
+
+def test_zstd_skips_no_frames() -> None:
+    skippable = b"\x50\x2a\x4d\x18" + (4).to_bytes(4, "little") + b"skip"
+    with pytest.raises(CorruptMessageError, match="followed by"):
+        ZSTD.decompress(skippable + ZSTD.compress(b"x"), MIB)
+
+
+@pytest.mark.parametrize(
+    ("kind", "top"),
+    [(GzipCompression, 9), (DeflateCompression, 9), (ZstdCompression, 19)],
+    ids=["gzip", "deflate", "zstd"],
+)
+def test_a_level_changes_the_size_and_nothing_else(
+    kind: Callable[[int], Compression], top: int
+) -> None:
+    data = b"".join(b"%d " % (number * number) for number in range(5000))
+    fast, small = kind(1), kind(top)
+    assert fast.name == small.name
+    assert len(fast.compress(data)) > len(small.compress(data))
+    assert small.decompress(fast.compress(data), MIB) == data
+    for level in (-2, 42):
+        with pytest.raises(ValueError, match=f"level={level} is out of range"):
+            kind(level)
+
+
+def test_without_a_module_for_it_zstd_is_not_offered_and_the_remedy_is_named() -> None:
+    program = """
+import importlib.util, sys
+find = importlib.util.find_spec
+def find_spec(name, package=None):
+    if "zstd" in name:
+        raise ModuleNotFoundError("No module named 'backports'")
+    return find(name, package)
+importlib.util.find_spec = find_spec
+import gyrfalcon as gyr
+assert gyr.COMPRESSIONS.accept_encoding == "identity,deflate,gzip", gyr.COMPRESSIONS.names()
+for make in (gyr.ZstdCompression, lambda: gyr.COMPRESSIONS.choose("zstd")):
+    try:
+        make()
+    except (ImportError, ValueError) as error:
+        assert str(error).endswith("install gyrfalcon[zstd]"), error
+    else:
+        raise AssertionError("zstd without a module for it")
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (run.stderr, run.returncode) == ("", 0)
+
+
+def test_importing_does_not_load_zstd() -> None:
+    program = "import sys, gyrfalcon.rpc; print([m for m in sys.modules if 'zstd' in m])"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (run.stderr, run.stdout) == ("", "[]\n")
 
 
 def test_registry_knows_the_names_of_grpc() -> None:
-    assert COMPRESSIONS.names() == ("identity", "deflate", "gzip")
-    assert COMPRESSIONS.accept_encoding == "identity,deflate,gzip"
+    assert COMPRESSIONS.names() == ("identity", "deflate", "gzip", "zstd")
+    assert COMPRESSIONS.accept_encoding == "identity,deflate,gzip,zstd"
     assert COMPRESSIONS.get("gzip") is GZIP
     assert COMPRESSIONS.get("deflate") is DEFLATE
     assert COMPRESSIONS.get("identity") is IDENTITY
@@ -142,10 +243,18 @@ def test_registry_chooses_by_name_object_or_none() -> None:
     assert COMPRESSIONS.choose(DEFLATE) is DEFLATE
     with pytest.raises(ValueError, match="compression 'br' is not known: use one of identity, "):
         COMPRESSIONS.choose("br")
+    with pytest.raises(TypeError, match="compression=True is bool: pass a name"):
+        COMPRESSIONS.choose(True)  # type: ignore[arg-type]
+
+
+class Named(GzipCompression):
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
 
 
 def test_registry_takes_compressions_of_others() -> None:
-    fast = ZlibCompression("gzip-fast", 31, level=1)
+    fast = Named("gzip-fast")
     assert isinstance(fast, Compression)
     registry = CompressionRegistry(GZIP)
     registry.register(fast)
@@ -156,4 +265,4 @@ def test_registry_takes_compressions_of_others() -> None:
 @pytest.mark.parametrize("name", ["", "a,b", "GZIP", "a b", "identity", "ü"])
 def test_registry_refuses_a_name_that_cannot_be_sent(name: str) -> None:
     with pytest.raises(ValueError, match=f"compression name '{name}'"):
-        CompressionRegistry(ZlibCompression(name, 31))
+        CompressionRegistry(Named(name))

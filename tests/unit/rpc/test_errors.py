@@ -85,6 +85,7 @@ def test_a_class_of_ones_own_takes_any_code() -> None:
     assert error.code is StatusCode.UNAVAILABLE
     assert Teapot.code is StatusCode.UNKNOWN
     assert repr(error) == "Teapot('hot', code=UNAVAILABLE)"
+    assert str(error) == "UNAVAILABLE: hot"
 
 
 def test_ok_is_not_an_error() -> None:
@@ -110,15 +111,80 @@ def test_a_number_that_is_no_code_is_unknown_and_kept(
     assert error.message == expected
 
 
-def test_shown_as_class_and_message() -> None:
-    assert str(NotFound("no order '7'")) == "NotFound: no order '7'"
-    assert str(NotFound()) == "NotFound"
-    assert repr(NotFound("no order '7'")) == """NotFound("no order '7'")"""
-    error = from_status(5, "gone", method="/shop.Orders/Get", peer="ipv4:127.0.0.1:50051")
-    assert str(error) == ("NotFound: gone (method /shop.Orders/Get, peer ipv4:127.0.0.1:50051)")
-    assert repr(error) == (
-        "NotFound('gone', method='/shop.Orders/Get', peer='ipv4:127.0.0.1:50051')"
+def test_shown_with_code_and_message() -> None:
+    assert str(NotFound("no order '7'")) == "NOT_FOUND: no order '7'"
+    assert str(NotFound()) == "NOT_FOUND"
+    assert str(OrderMissing(7)) == "NOT_FOUND: no order 7"
+    assert repr(NotFound("no order '7'")) == """NotFound("no order '7'", code=NOT_FOUND)"""
+
+
+def test_shown_with_all_that_is_known() -> None:
+    error = from_status(
+        5,
+        "gone",
+        method="/shop.Orders/Get",
+        peer="ipv4:127.0.0.1:50051",
+        details=[StringValue(value="x"), Any(type_url="t/nobody.knows.This", value=b"1")],
+        trailing_metadata=Metadata({"a": "1"}),
     )
+    shown = (
+        'google.protobuf.StringValue {value: "x"}, '
+        'google.protobuf.Any {type_url: "t/nobody.knows.This" value: "1"}'
+    )
+    assert str(error) == (
+        f"NOT_FOUND: gone (method /shop.Orders/Get, peer ipv4:127.0.0.1:50051, details {shown})"
+    )
+    assert repr(error) == (
+        "NotFound('gone', code=NOT_FOUND, method='/shop.Orders/Get', peer='ipv4:127.0.0.1:50051',"
+        f" details=[{shown}], trailing_metadata=Metadata([('a', '1')]))"
+    )
+    assert repr(error.status) == f"Status(NOT_FOUND, 'gone', details=[{shown}])"
+
+
+def test_what_a_peer_wrote_cannot_forge_a_line_nor_fill_a_log() -> None:
+    error = from_status(
+        13,
+        "a\nINFO all is well\x1b[0m" + "x" * 100_000,
+        method="/s/m\r\n",
+        details=[StringValue(value="y" * 100_000)] * 50,
+        trailing_metadata=Metadata._from_wire([(f"k{n}", "z" * 1000) for n in range(100)]),
+    )
+    for shown in (str(error), repr(error), repr(error.status)):
+        assert shown.isprintable()
+        assert r"a\nINFO all is well\x1b[0m" in shown
+        assert len(shown) < 3000
+    assert r"method /s/m\r\n" in str(error)
+
+
+def test_a_message_that_is_no_text_is_taken_as_printed() -> None:
+    error = NotFound(KeyError("7"))  # type: ignore[arg-type]
+    assert error.message == "'7'"
+
+
+@pytest.mark.parametrize("kind", [error_class(code) for code in CODES])
+def test_every_class_takes_details(kind: type[RpcError]) -> None:
+    details = (StringValue(value="d"), Any(type_url="t/nobody.knows.This", value=b"1"))
+    assert kind("x", details=details).details == details
+    assert kind("x", details=iter(details)).details == details  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("details", "expected"),
+    [
+        (["reason"], "error detail 'reason' is str: details are protobuf messages"),
+        ("reason", "error detail 'r' is str"),
+        (StringValue(), "details is StringValue, and must be a list of protobuf messages"),
+        (7, "details is int"),
+    ],
+)
+def test_details_that_cannot_be_sent_are_refused_where_they_are_given(
+    details: object, expected: str
+) -> None:
+    with pytest.raises(TypeError, match=expected):
+        Aborted("x", details=details)  # type: ignore[arg-type]
+    error = Aborted("x")
+    with pytest.raises(TypeError, match=expected):
+        error.details = details  # type: ignore[assignment]
 
 
 def test_from_status_keeps_the_metadata_it_is_given() -> None:
