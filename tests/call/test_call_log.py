@@ -17,7 +17,7 @@ from tests.interop.raw import frame, raw_client
 
 pytestmark = pytest.mark.anyio
 
-ADDRESS = re.compile(r"ipv4:127\.0\.0\.1:\d+")
+ADDRESS = re.compile(r"ipv4:[\d.]+:\d+")
 DURATION = re.compile(r"\d+\.\d{3} ms")
 
 

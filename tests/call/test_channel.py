@@ -460,3 +460,23 @@ async def test_replies_in_one_stream_keep_their_order_among_many_streams() -> No
     async with serving(server_stream=count) as stub:
         streams = await asyncio.gather(*(collect(stub.server_stream(message())) for _ in range(30)))
         assert streams == [[b"%d" % number for number in range(100)]] * 30
+
+
+async def test_calls_that_a_lost_connection_never_sent_go_out_on_the_next() -> None:
+    first = asyncio.Event()
+
+    async def wait_once(request: BytesValue, ctx: gyr.ServerContext) -> BytesValue:
+        if not first.is_set():
+            first.set()
+            await asyncio.Event().wait()
+        return request
+
+    async with serving({"max_concurrent_streams": 1}, unary=wait_once) as stub:
+        # The one that runs, and those that the server's limit keeps from being sent.
+        running = stub.unary(message(b"running"))
+        await first.wait()
+        waiting = [stub.unary(message(b"%d" % number)) for number in range(5)]
+        stub.served.faults.reset()
+        with pytest.raises(gyr.Unavailable):
+            await running
+        assert [(await call).value for call in waiting] == [b"%d" % n for n in range(5)]

@@ -448,8 +448,11 @@ cdef class Call(Waiting):
             if self.attempts:
                 return False
             self.attempts += 1
-        # Before it looks for a place: the GOAWAY that sends it away may not have been looked at.
+        # Before it looks for a place: the GOAWAY that sends it away, or the loss of the connection,
+        # may not have been looked at.
         self.driver.note_goaway()
+        if self.driver.lost:
+            self.driver.usable = False
         self.stream = None
         self.link = None
         self.driver = None
