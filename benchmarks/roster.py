@@ -17,6 +17,20 @@ FOLDER = Path(__file__).resolve().parent
 GO_PROGRAM = FOLDER.parent / "build" / "benchmarks" / "grpc-go-peer"
 
 PYTHON = sys.executable
+NOT_OF_INTERCEPTORS = (
+    "unary-h2load-headers",
+    "latency",
+    "server-streaming-h2load",
+    "server-streaming",
+    "client-streaming",
+    "ping-pong",
+    "large-download",
+    "large-upload",
+    "in-flight",
+    "import",
+    "idle-connection",
+    "idle-stream",
+)
 SLOW_AT_10_000 = "a turn would take minutes: its calls are served too slowly at 10,000 in flight"
 
 
@@ -87,6 +101,15 @@ PEERS: tuple[Peer, ...] = (
         ("gyrfalcon",),
         "",
         sits_out={"import": "the loop makes no difference"},
+    ),
+    python_peer(
+        "gyrfalcon-intercepted",
+        "gyrfalcon (two interceptors)",
+        "gyrfalcon_intercepted",
+        "uvloop",
+        ("gyrfalcon", "uvloop"),
+        "",
+        sits_out=dict.fromkeys(NOT_OF_INTERCEPTORS, "interceptors are measured on unary calls"),
     ),
     python_peer(
         "grpc-aio", "grpc.aio", "grpc_aio", "asyncio", ("grpcio",), "import grpc, grpc.aio"

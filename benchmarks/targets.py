@@ -26,6 +26,10 @@ TARGETS = (
     Target("unary-h2load", "at least", 12, "grpc-aio"),
     Target("unary-h2load", "at least", 1, "grpc-go"),
     Target("unary-100", "at least", 8, "grpc-aio"),
+    # Two interceptors on the server, and two on the client beside them, each under a tenth of the
+    # rate.
+    Target("unary-h2load", "at most", 1 / 0.8, "gyrfalcon-intercepted"),
+    Target("unary-100", "at most", 1 / 0.8, "gyrfalcon-intercepted"),
     Target("latency-added", "at most", 1 / 6, "grpc-aio"),
     Target("server-streaming-h2load", "at least", 20, "grpc-aio"),
     Target("server-streaming", "at least", 12, "grpc-aio"),

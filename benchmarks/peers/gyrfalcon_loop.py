@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from typing import TYPE_CHECKING
 
 import gyrfalcon as gyr
@@ -13,7 +14,7 @@ from benchmarks.protos.bench_gyr import BenchService, BenchStub
 from benchmarks.protos.bench_pb2 import Chunk, Order, Receipt, Total, Wish
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
 
 class Bench(BenchService):
@@ -43,6 +44,30 @@ class Bench(BenchService):
             yield chunk
 
 
+class Timing(gyr.Interceptor):
+    """The seconds that calls take."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def intercept(self, call: gyr.InterceptedCall) -> gyr.Interception:
+        began = time.perf_counter()
+        yield
+        self.seconds += time.perf_counter() - began
+
+
+class Counting(gyr.Interceptor):
+    """The calls that fail."""
+
+    def __init__(self) -> None:
+        self.failed = 0
+
+    def intercept(self, call: gyr.InterceptedCall) -> gyr.Interception:
+        outcome = yield
+        if outcome.code is not gyr.StatusCode.OK:
+            self.failed += 1
+
+
 class Caller:
     def __init__(self, channel: gyr.Channel) -> None:
         self.stub = BenchStub(channel)
@@ -66,14 +91,15 @@ class Caller:
             await call.done_sending()
 
 
-async def serve() -> None:
+async def serve(interceptors: Sequence[gyr.Interceptor] = ()) -> None:
     # 10,000 calls at once on one connection is a scenario; the default is 1,000.
-    async with gyr.Server([Bench()], max_concurrent_streams=20_000) as server:
+    server = gyr.Server([Bench()], max_concurrent_streams=20_000, interceptors=interceptors)
+    async with server:
         await announce_and_wait(await server.listen("127.0.0.1:0"))
 
 
-async def call(load: Load) -> None:
-    async with gyr.Channel(load.target) as channel:
+async def call(load: Load, interceptors: Sequence[gyr.Interceptor] = ()) -> None:
+    async with gyr.Channel(load.target, interceptors=interceptors) as channel:
         report(await drive(Caller(channel), load))
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .rpc import RAW as RAW
     from .rpc import Aborted as Aborted
     from .rpc import AlreadyExists as AlreadyExists
+    from .rpc import AsyncInterception as AsyncInterception
     from .rpc import Cancelled as Cancelled
     from .rpc import Codec as Codec
     from .rpc import Compression as Compression
@@ -39,17 +40,22 @@ if TYPE_CHECKING:
     from .rpc import DeflateCompression as DeflateCompression
     from .rpc import FailedPrecondition as FailedPrecondition
     from .rpc import GzipCompression as GzipCompression
+    from .rpc import InterceptedCall as InterceptedCall
+    from .rpc import Interception as Interception
+    from .rpc import Interceptor as Interceptor
     from .rpc import Internal as Internal
     from .rpc import InvalidArgument as InvalidArgument
     from .rpc import MessageTooLargeError as MessageTooLargeError
     from .rpc import Metadata as Metadata
     from .rpc import Method as Method
     from .rpc import NotFound as NotFound
+    from .rpc import Outcome as Outcome
     from .rpc import OutOfRange as OutOfRange
     from .rpc import Pattern as Pattern
     from .rpc import PermissionDenied as PermissionDenied
     from .rpc import RawCodec as RawCodec
     from .rpc import ResourceExhausted as ResourceExhausted
+    from .rpc import Retry as Retry
     from .rpc import RpcError as RpcError
     from .rpc import Service as Service
     from .rpc import ServiceDefinition as ServiceDefinition
@@ -60,6 +66,7 @@ if TYPE_CHECKING:
     from .rpc import Unimplemented as Unimplemented
     from .rpc import Unknown as Unknown
     from .rpc import ZstdCompression as ZstdCompression
+    from .rpc import detach as detach
     from .server import RequestStream as RequestStream
     from .server import Server as Server
     from .server import ServerContext as ServerContext
@@ -78,6 +85,7 @@ __all__ = [
     "RAW",
     "Aborted",
     "AlreadyExists",
+    "AsyncInterception",
     "Call",
     "Cancelled",
     "Channel",
@@ -91,6 +99,9 @@ __all__ = [
     "FailedPrecondition",
     "Faults",
     "GzipCompression",
+    "InterceptedCall",
+    "Interception",
+    "Interceptor",
     "Internal",
     "InvalidArgument",
     "ManualClock",
@@ -101,11 +112,13 @@ __all__ = [
     "Network",
     "NotFound",
     "OutOfRange",
+    "Outcome",
     "Pattern",
     "PermissionDenied",
     "RawCodec",
     "RequestStream",
     "ResourceExhausted",
+    "Retry",
     "RpcError",
     "Server",
     "ServerContext",
@@ -128,6 +141,7 @@ __all__ = [
     "Unknown",
     "ZstdCompression",
     "blocking",
+    "detach",
     "services",
     "stats",
 ]
@@ -138,12 +152,13 @@ _ROOMS = {
         "UnaryStream UnaryStreamCall UnaryUnary UnaryUnaryCall"
     ),
     "rpc": (
-        "Aborted AlreadyExists Cancelled Codec CODECS Compression COMPRESSIONS "
+        "Aborted AlreadyExists AsyncInterception Cancelled Codec CODECS Compression COMPRESSIONS "
         "CorruptMessageError DataLoss DeadlineExceeded DeflateCompression FailedPrecondition "
-        "GzipCompression Internal InvalidArgument JSON MessageTooLargeError Metadata Method "
-        "NotFound OutOfRange Pattern PermissionDenied PROTOBUF RAW RawCodec ResourceExhausted "
-        "RpcError Service ServiceDefinition Status StatusCode Unauthenticated Unavailable "
-        "Unimplemented Unknown ZstdCompression"
+        "GzipCompression InterceptedCall Interception Interceptor Internal InvalidArgument JSON "
+        "MessageTooLargeError Metadata Method NotFound Outcome OutOfRange Pattern "
+        "PermissionDenied PROTOBUF RAW RawCodec ResourceExhausted Retry RpcError Service "
+        "ServiceDefinition Status StatusCode Unauthenticated Unavailable Unimplemented Unknown "
+        "ZstdCompression detach"
     ),
     "server": ("RequestStream Server ServerContext ServerObserver"),
     "transport.clock": "Clock ManualClock",

@@ -4,7 +4,9 @@ from libc.stdint cimport uint32_t, uint64_t
 from .._core.stream cimport Sink, Stream
 from ..transport.clock cimport Clock
 from ..transport.driver cimport Driver
-from ..transport.waiting cimport Operation, Waiting
+from ..transport.interception cimport Interception, Interceptors
+from ..transport.propagation cimport Nested
+from ..transport.waiting cimport Operation
 from ..wire.grpc cimport Outcome, RequestTemplate
 
 
@@ -43,6 +45,8 @@ cdef class CallPlace:
     cdef uint64_t calls_started
     cdef uint64_t calls_succeeded
     cdef uint64_t calls_failed
+    cdef readonly Interceptors interceptors
+    cdef tuple propagate            # keys of metadata that go along with nested calls
 
     cdef int bind(self) except -1
 
@@ -51,7 +55,7 @@ cdef class CallLink(Sink):
     cdef PyObject *call
 
 
-cdef class Call(Waiting):
+cdef class Call(Nested):
     cdef readonly CallPlace channel
     cdef CallLink link
     cdef ClientDriver driver
@@ -77,6 +81,10 @@ cdef class Call(Waiting):
     cdef object trailing
     cdef object pick_done
     cdef bint reply_taken
+    cdef bint waits_for_connection
+    cdef bint given_up              # cancelled here, or past its deadline
+    cdef Interception interception
+    cdef list kept                  # replies that have passed the interceptors, the last first
 
     cdef int launch(self) except -1
     cdef int open(self, ClientDriver driver) except -1
@@ -87,9 +95,20 @@ cdef class Call(Waiting):
     cdef object read_initial(self)
     cdef object read_trailing(self)
     cdef object read_status(self)
+    cdef int let_go(self) except -1
+    cdef int watch_deadline(self) except -1
+    cdef int leave_stream(self) except -1
+    cdef int fail_with(self, object error) except -1
+    cdef object packed(self, object request)
+    cdef bint has_reply(self) noexcept
+    cdef object decode_reply(self)
     cdef object next_reply(self)
     cdef object only_reply(self)
     cdef int check_cardinality(self) except -1
     cdef int put(self, object message) except -1
     cdef int step_to_send(self, object compress) except -1
     cdef Operation step_of(self, int kind)
+
+
+cdef object initial_of_stream(Stream stream)
+cdef object trailing_of_stream(Stream stream)

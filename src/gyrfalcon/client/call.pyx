@@ -27,7 +27,9 @@ from .._core.stream cimport (
 from ..transport.blocking cimport SharedLoop
 from ..transport.clock cimport Clock
 from ..transport.driver cimport Driver
-from ..transport.waiting cimport Operation, Waiting
+from ..transport.interception cimport Interceptors
+from ..transport.propagation cimport CallScope, channel_made, current_scope, has_servers
+from ..transport.waiting cimport Operation
 from ..wire.grpc cimport (
     Outcome,
     RequestTemplate,
@@ -134,13 +136,17 @@ cdef class CallPlace:
     """
 
     def __init__(self, *, target_name, double default_timeout, size_t max_receive_bytes,
-                 Py_ssize_t max_send_bytes, compression, Clock clock not None):
+                 Py_ssize_t max_send_bytes, compression, Clock clock not None,
+                 Interceptors interceptors=None, tuple propagate=None):
         self.clock = clock
+        channel_made()
         self.target_name = target_name
         self.default_timeout = default_timeout
         self.max_receive_bytes = max_receive_bytes
         self.max_send_bytes = max_send_bytes
         self.compression = compression
+        self.interceptors = interceptors
+        self.propagate = propagate
 
     def set_direct(self, ClientDriver driver):
         """Send calls there without asking a picker; None: ask."""
@@ -202,7 +208,7 @@ cdef class CallLink(Sink):
 # Not cleared by the garbage collector, which would take the link away before __dealloc__ cuts it; a
 # cycle through a call goes through a list, a task or a frame as well, and is broken there.
 @cython.no_gc_clear
-cdef class Call(Waiting):
+cdef class Call(Nested):
     """One call. It belongs to the loop of its channel.
 
     Await it for the reply, or iterate it for the replies, as its pattern has it. Cancelling the
@@ -210,8 +216,17 @@ cdef class Call(Waiting):
     """
 
     def __dealloc__(self):
+        self.let_go()
+
+    cdef int let_go(self) except -1:
+        """Nothing that knows the call by a pointer finds it any more."""
         if self.link is not None:
             self.link.call = NULL
+        if self.interception is not None:
+            self.interception.owner = NULL
+        if self.scope is not None:
+            self.scope.remove(self)
+        return 0
 
     def __class_getitem__(cls, item):
         return cls
@@ -220,7 +235,7 @@ cdef class Call(Waiting):
         if self.outcome is None and self.channel is not None and not self.channel.loop.is_closed():
             if PyThread_get_thread_ident() == self.channel.thread:
                 self.end(CANCELLED, "nobody waits for the call any more", True)
-            elif self.stream is not None:
+            elif self.stream is not None or self.interception is not None:
                 self.channel.loop.call_soon_threadsafe(self.cancel)
 
     # ------------------------------------------------------------------ what callers use
@@ -302,21 +317,44 @@ cdef class Call(Waiting):
     cdef int launch(self) except -1:
         """Go to a connection, or wait for one."""
         cdef ClientDriver driver = self.channel.direct
+        if self.scope is not None and self.scope.code:
+            return self.end(self.scope.code, self.scope.message, False)
         if driver is not None and driver.usable:
             return self.open(driver)
-        if self.expiry and self.waiting_timer is None:
-            self.waiting_timer = self.channel.clock.call_at(
-                self.loop, self.expiry, self._on_waiting_deadline)
+        self.watch_deadline()
+        self.waits_for_connection = True
         self.channel.place(self)
         return 0
 
+    cdef int watch_deadline(self) except -1:
+        """End the call at its deadline while it has no stream."""
+        if self.expiry and self.waiting_timer is None:
+            self.waiting_timer = self.channel.clock.call_at(
+                self.loop, self.expiry, self._on_waiting_deadline)
+        return 0
+
     def _on_waiting_deadline(self):
-        """The deadline passed before there was a connection."""
+        """The deadline passed while there was no stream."""
         self.waiting_timer = None
-        if self.outcome is None and self.stream is None:
-            reason = self.channel.waiting_reason()
-            self.end(DEADLINE_EXCEEDED, f"the deadline passed while the call waited: {reason}",
+        if self.outcome is None:
+            reason = " for an interceptor"
+            if self.waits_for_connection:
+                reason = f": {self.channel.waiting_reason()}"
+            self.end(DEADLINE_EXCEEDED, f"the deadline passed while the call waited{reason}",
                      False)
+
+    cdef int scope_ended(self, int code, str message) except -1:
+        if PyThread_get_thread_ident() == self.channel.thread:
+            return self.end(code, message, True)
+        try:
+            self.loop.call_soon_threadsafe(self._end_nested, code, message)
+        except RuntimeError:
+            log.debug("%r: its loop is closed", self)
+        return 0
+
+    def _end_nested(self, int code, str message):
+        """The call that was served while this one was made is over (loop thread)."""
+        self.end(code, message, True)
 
     cdef int open(self, ClientDriver driver) except -1:
         cdef Stream stream
@@ -333,9 +371,12 @@ cdef class Call(Waiting):
         try:
             stream = open_request(
                 driver.connection, self.template, remaining, self.request_metadata,
-                self.own_compression, self.attempts)
+                self.own_compression,
+                self.attempts if self.interception is None
+                else self.attempts + self.interception.attempt)
         except RpcError as error:
             return self.end(int(error.code), error.message, False)
+        self.waits_for_connection = False
         self.driver = driver
         self.io = driver
         self.stream = stream
@@ -351,6 +392,8 @@ cdef class Call(Waiting):
             self.unsent = None
         elif self.request is not None:
             self.put(self.request)
+        elif self.interception is not None:
+            self.interception.resend()
         if self.half_closed:
             stream.end_data(None, None)
         driver.changed()
@@ -406,7 +449,6 @@ cdef class Call(Waiting):
                     f"{self.driver.connection.max_header_bytes}")
             if not stream.local_ended and stream.link != NULL:
                 # The answer is complete: what is still to be sent is of no use (RFC 9113 8.1).
-                self.half_closed = True
                 stream.stop_sending(NO_ERROR)
                 self.driver.changed()
             self.check_cardinality()
@@ -453,18 +495,29 @@ cdef class Call(Waiting):
         self.driver.note_goaway()
         if self.driver.lost:
             self.driver.usable = False
+        self.leave_stream()
+        self.launch()
+        return True
+
+    cdef int leave_stream(self) except -1:
+        """The stream was an attempt that is given up."""
+        if self.link is not None:
+            self.link.call = NULL
         self.stream = None
         self.link = None
         self.driver = None
         self.io = None
-        self.launch()
-        return True
+        self.initial = None
+        self.trailing = None
+        self.peer_compression = None
+        return 0
 
     cdef int end(self, int code, str message, bint reset) except -1:
         """End the call from this side."""
         if self.outcome is not None:
             return 0
         self.outcome = made(code, message)
+        self.given_up = code == CANCELLED or code == DEADLINE_EXCEEDED
         if self.stream is not None:
             if reset:
                 self.stream.reset(CANCEL)
@@ -472,11 +525,30 @@ cdef class Call(Waiting):
             self.driver.changed()
         return self.finished()
 
+    cdef int fail_with(self, object error) except -1:
+        """End the call from this side with this exception for its caller."""
+        if self.outcome is None:
+            self.local_error = error
+            if isinstance(error, RpcError):
+                self.end(int(error.code), error.message, True)
+            else:
+                self.end(UNKNOWN, f"{type(error).__name__}: {error}", True)
+        return 0
+
     cdef int finished(self) except -1:
         """The call has its outcome."""
+        if self.pick_done is not None:
+            done, self.pick_done = self.pick_done, None
+            done(make_status(self.outcome))
+        if self.outcome.code == OK and self.driver is not None:
+            self.driver.calls_succeeded += 1
+        if self.interception is not None and not self.interception.call_ended():
+            return 0
+        if self.scope is not None:
+            self.scope.remove(self)
+            self.scope = None
         if self.outcome.code == OK:
             self.channel.calls_succeeded += 1
-            self.driver.calls_succeeded += 1
         else:
             self.channel.calls_failed += 1
         self.request = None
@@ -486,9 +558,6 @@ cdef class Call(Waiting):
             self.waiting_timer = None
         if self.pump is not None:
             self.pump.cancel()
-        if self.pick_done is not None:
-            done, self.pick_done = self.pick_done, None
-            done(make_status(self.outcome))
         if self.callbacks is not None:
             callbacks, self.callbacks = self.callbacks, None
             self.channel.release(self)
@@ -498,8 +567,22 @@ cdef class Call(Waiting):
 
     # ------------------------------------------------------------------ replies and errors
 
+    cdef bint has_reply(self) noexcept:
+        """Whether a reply waits to be taken."""
+        if self.kept is not None:
+            return len(self.kept) > 0
+        return self.stream is not None and self.stream.waiting_messages() > 0
+
     cdef object next_reply(self):
         """The next reply as a message; call it only while one waits."""
+        if self.kept is not None:
+            return self.kept.pop()
+        if self.interception is not None:
+            return self.interception.hand_over(self.decode_reply())
+        return self.decode_reply()
+
+    cdef object decode_reply(self):
+        """The next message of the stream."""
         cdef object data = self.stream.next_message()
         if self.driver is not None and self.stream.link != NULL and self.stream.link.dirty:
             self.driver.changed()
@@ -531,9 +614,15 @@ cdef class Call(Waiting):
             return self.next_reply()
         except RpcError as error:
             if self.outcome is None:
+                if self.interception is not None:
+                    self.local_error = error
                 self.end(int(error.code), error.message, True)
             else:
                 self.outcome = made(int(error.code), error.message)
+            raise self.error() from None
+        except Exception as error:
+            # Of an interceptor, or of a compression of the program's own.
+            self.fail_with(error)
             raise self.error() from None
 
     cdef object error(self):
@@ -547,23 +636,12 @@ cdef class Call(Waiting):
 
     cdef object read_initial(self):
         if self.initial is None:
-            stream = self.stream
-            if (stream is None or not self.stream.head_received
-                    or (self.stream.trailers is None and self.stream.remote_ended)):
-                # Trailers-Only: what came is trailing metadata.
-                self.initial = Metadata()
-            else:
-                self.initial = decode_metadata(self.stream.head, True)
+            self.initial = initial_of_stream(self.stream)
         return self.initial
 
     cdef object read_trailing(self):
         if self.trailing is None:
-            if self.stream is None or not self.stream.remote_ended:
-                self.trailing = Metadata()
-            elif self.stream.trailers is not None:
-                self.trailing = decode_metadata(self.stream.trailers, True)
-            else:
-                self.trailing = decode_metadata(self.stream.head, True)
+            self.trailing = trailing_of_stream(self.stream)
         return self.trailing
 
     cdef object read_status(self):
@@ -580,13 +658,12 @@ cdef class Call(Waiting):
         if self.outcome is not None:
             return True
         if kind == RECEIVE or kind == ITERATE:
-            return self.stream is not None and self.stream.waiting_messages() > 0
+            return self.has_reply()
         if kind == SEND or kind == SEND_PLAIN:
             if self.half_closed:
                 return True
-            if self.stream is None:
-                return False
-            return self.stream.has_room()
+            # None before there is a stream, and between two attempts.
+            return self.link is not None and self.stream.has_room()
         if kind == DONE_SENDING:
             return True
         if kind == INITIAL:
@@ -600,7 +677,7 @@ cdef class Call(Waiting):
         if kind == RESULT:
             return self.only_reply()
         if kind == RECEIVE or kind == ITERATE:
-            if self.stream is not None and self.stream.waiting_messages() > 0:
+            if self.has_reply():
                 return self._checked_reply()
             if self.outcome.code != OK:
                 raise self.error()
@@ -612,13 +689,16 @@ cdef class Call(Waiting):
         if kind == DONE_SENDING:
             if not self.half_closed:
                 self.half_closed = True
-                if self.stream is not None and self.outcome is None:
+                if self.link is not None and self.outcome is None:
                     self.stream.end_data(None, None)
                     self.driver.changed()
             return None
         if kind == INITIAL:
             if self.stream is None or not self.stream.head_received:
-                raise self.error()
+                if self.outcome.code != OK:
+                    raise self.error()
+            elif self.interception is not None:
+                self.interception.commit()
             return self.read_initial()
         if kind == START and self.stream is None and self.outcome.code != OK:
             raise self.error()
@@ -638,9 +718,22 @@ cdef class Call(Waiting):
             raise self.error()
         if self.half_closed:
             raise RuntimeError("no more requests can be sent after done_sending()")
+        if self.interception is not None:
+            request = self.interception.send_through(request)
+            if self.outcome is not None:
+                raise self.error()
+        message = pack_request(self, request, plain)
         self.head_written = True      # from here on the request stream is not repeatable
-        self.put(pack_request(self, request, plain))
+        if self.interception is not None:
+            self.interception.keep(message)
+            if self.link is None:
+                return      # between two attempts
+        self.put(message)
         self.driver.changed()
+
+    cdef object packed(self, object request):
+        """One request of a call with one, as the wire writes it."""
+        return pack_request(self, request, False)
 
     cdef int put(self, object message) except -1:
         """Queue one request, packed."""
@@ -665,6 +758,22 @@ cdef class Call(Waiting):
         else:
             state = f"{name_of(self.outcome.code)} {self.outcome.message!r}"
         return f"<{type(self).__name__} {self.rpc_method.path} {state}>"
+
+
+cdef object initial_of_stream(Stream stream):
+    """The Metadata of the response head."""
+    if (stream is None or not stream.head_received
+            or (stream.trailers is None and stream.remote_ended)):
+        # Trailers-Only: what came is trailing metadata.
+        return Metadata()
+    return decode_metadata(stream.head, True)
+
+
+cdef object trailing_of_stream(Stream stream):
+    """The Metadata of the trailers."""
+    if stream is None or not stream.remote_ended:
+        return Metadata()
+    return decode_metadata(stream.head if stream.trailers is None else stream.trailers, True)
 
 
 cdef Outcome made(int code, str message):
@@ -809,7 +918,8 @@ cdef class MultiCallable:
     cdef int prepare(self, Call call, timeout, metadata, bint wait_for_ready,
                      compression) except -1:
         cdef CallPlace channel = self.channel
-        cdef double seconds
+        cdef CallScope scope
+        cdef double seconds, bound
         channel.bind()
         if channel.closed:
             raise RuntimeError(f"{channel!r} is closed; no calls can be made")
@@ -843,16 +953,29 @@ cdef class MultiCallable:
         else:
             chosen = COMPRESSIONS.choose(compression)
             call.own_compression = None if chosen.name == "identity" else chosen
+        scope = current_scope() if has_servers else None
+        if scope is not None:
+            bound = scope.expiry_by(channel.clock)
+            if bound and not 0 < call.expiry < bound:
+                call.expiry = bound
+            if channel.propagate is not None:
+                propagate_metadata(call, scope, channel.propagate)
+            scope.add(call)
         return 0
 
     cdef int send_one(self, Call call, request) except -1:
+        if self.channel.interceptors is not None:
+            return self.channel.interceptors.begin(call, request)
         call.request = pack_request(call, request, False)
         call.half_closed = True
         return call.launch()
 
     cdef int send_many(self, Call call, requests) except -1:
-        call.launch()
-        if requests is not None:
+        if self.channel.interceptors is not None:
+            self.channel.interceptors.begin(call, None)
+        else:
+            call.launch()
+        if requests is not None and call.outcome is None:
             call.pump = call.loop.create_task(pump_requests(call, requests))
         return 0
 
@@ -909,6 +1032,21 @@ cdef class StreamStream(MultiCallable):
         self.prepare(call, timeout, metadata, wait_for_ready, compression)
         self.send_many(call, check_iterable(self, requests))
         return call
+
+
+cdef int propagate_metadata(Call call, CallScope scope, tuple keys) except -1:
+    """Take values of the call that is being served along, where the caller gives none."""
+    found = scope.read_metadata()
+    if found is None:
+        return 0
+    for key in keys:
+        values = found.get_all(key)
+        if values:
+            if call.request_metadata is None:
+                call.request_metadata = Metadata()
+            if key not in call.request_metadata:
+                call.request_metadata[key] = values
+    return 0
 
 
 cdef object check_iterable(MultiCallable method, requests):

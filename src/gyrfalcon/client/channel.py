@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from .._version import __version__
@@ -25,6 +25,8 @@ from ..policy.resolver import Resolution, Resolver, ResolverFactory, StaticResol
 from ..policy.target import Address, parse_target
 from ..rpc.codec import CODECS, PROTOBUF, Codec
 from ..rpc.compression import COMPRESSIONS, Compression
+from ..rpc.interceptor import Interceptor, check_interceptors
+from ..rpc.metadata import check_keys
 from ..rpc.method import Method
 from ..rpc.options import check_connection_options, check_header_text, check_int, check_seconds
 from ..rpc.stats import CHANNELS, ChannelStats, latest
@@ -33,10 +35,13 @@ from ..transport.dns import DnsResolver
 from ..transport.network import SYSTEM_NETWORK, Network
 from ..wire.grpc import RequestTemplate
 from .call import Call, CallPlace
+from .interception import ClientInterceptors
 from .subchannel import Subchannel
 
 log = logging.getLogger("gyrfalcon.client")
 
+# What interceptors that await get to end after the channel was closed.
+_INTERCEPTOR_SECONDS = 1.0
 _USER_AGENT = f"gyrfalcon/{__version__} (Python {sys.version_info[0]}.{sys.version_info[1]})"
 
 
@@ -56,6 +61,8 @@ class Channel(CallPlace):
     - `user_agent`: stands before Gyrfalcon's own;
     - `authority`: the `:authority` of the calls, instead of the target's;
     - `connect_timeout`: seconds for one attempt to connect (20);
+    - `interceptors`: what every call passes through, the outermost first (Interceptor);
+    - `propagate`: keys of metadata that calls made while serving another take along from it;
     - `balancer`: what chooses among several addresses, `gyrfalcon.policy.PickFirst` or `RoundRobin`
       or a BalancerFactory of the program's own; `resolvers`: for target schemes of its own, by
       name;
@@ -82,6 +89,8 @@ class Channel(CallPlace):
         user_agent: str | None = None,
         authority: str | None = None,
         connect_timeout: float = 20.0,
+        interceptors: Iterable[Interceptor] = (),
+        propagate: Iterable[str] = (),
         balancer: BalancerFactory = PickFirst,
         resolvers: Mapping[str, ResolverFactory] | None = None,
         stream_window: int = 2**20,
@@ -91,6 +100,7 @@ class Channel(CallPlace):
     ) -> None:
         self._network = SYSTEM_NETWORK if network is None else network
         chosen = COMPRESSIONS.choose(compression)
+        found = check_interceptors(interceptors)
         self._connection_options: dict[str, Any] = check_connection_options(
             max_receive_bytes=max_receive_bytes,
             max_metadata_bytes=max_metadata_bytes,
@@ -109,6 +119,8 @@ class Channel(CallPlace):
             else check_int("max_send_bytes", max_send_bytes, 0),
             compression=None if chosen.name == "identity" else chosen,
             clock=self._network.clock,
+            interceptors=ClientInterceptors(found) if found else None,
+            propagate=check_keys("propagate", propagate) or None,
         )
         self._codec = CODECS.choose(codec)
         self._resolvers = dict(resolvers or {})
@@ -132,6 +144,7 @@ class Channel(CallPlace):
         # Ordered, so that calls that wait go in the order they were made.
         self._waiting: dict[Call, None] = {}
         self._held: set[Call] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._reason = "the channel has not connected yet"
         self._created = time.time()
         # Of calls that had to wait for a connection, and of subchannels that are gone; the others
@@ -180,6 +193,13 @@ class Channel(CallPlace):
             self._balancer.close()
         self._set_state(ConnectivityState.SHUTDOWN)
         await asyncio.gather(*(subchannel.close(grace or 0.0) for subchannel in subchannels))
+        if self._tasks:
+            # Of calls that have ended: their interceptors may still say so.
+            _, late = await asyncio.wait(self._tasks, timeout=_INTERCEPTOR_SECONDS)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=_INTERCEPTOR_SECONDS)
         CHANNELS.remove(self._id)
 
     def stats(self) -> ChannelStats:
@@ -250,6 +270,11 @@ class Channel(CallPlace):
     def release(self, call: Call) -> None:
         """Undo `hold`."""
         self._held.discard(call)
+
+    def own(self, task: asyncio.Task[None]) -> None:
+        """Keep a task that runs interceptors, and end it with the channel."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     # ------------------------------------------------------------------ for the balancer
 

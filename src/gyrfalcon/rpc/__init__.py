@@ -38,8 +38,17 @@ from .errors import (
     error_class,
     from_status,
 )
+from .interceptor import (
+    AsyncInterception,
+    InterceptedCall,
+    Interception,
+    Interceptor,
+    Outcome,
+    Retry,
+)
 from .metadata import Metadata, MetadataLike, pairs
 from .method import Method, Pattern, Service, ServiceDefinition
+from .propagation import detach
 from .status import OK, Status, StatusCode, code_from_http, code_from_reset
 
 __all__ = [
@@ -54,6 +63,7 @@ __all__ = [
     "RAW",
     "Aborted",
     "AlreadyExists",
+    "AsyncInterception",
     "Cancelled",
     "Codec",
     "CodecRegistry",
@@ -65,6 +75,9 @@ __all__ = [
     "DeflateCompression",
     "FailedPrecondition",
     "GzipCompression",
+    "InterceptedCall",
+    "Interception",
+    "Interceptor",
     "Internal",
     "InvalidArgument",
     "MessageTooLargeError",
@@ -73,10 +86,12 @@ __all__ = [
     "Method",
     "NotFound",
     "OutOfRange",
+    "Outcome",
     "Pattern",
     "PermissionDenied",
     "RawCodec",
     "ResourceExhausted",
+    "Retry",
     "RpcError",
     "Service",
     "ServiceDefinition",
@@ -89,6 +104,7 @@ __all__ = [
     "ZstdCompression",
     "code_from_http",
     "code_from_reset",
+    "detach",
     "error_class",
     "from_status",
     "pairs",

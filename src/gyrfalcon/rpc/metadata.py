@@ -234,6 +234,14 @@ def _checked_pairs(given: Iterable[tuple[str, str | bytes]]) -> list[tuple[str, 
     return checked
 
 
+def check_keys(name: str, keys: Iterable[str]) -> tuple[str, ...]:
+    """The keys that an option names, in lower case. Raises as Metadata does for one that cannot be
+    sent, TypeError for what is no list of keys."""
+    if isinstance(keys, (str, bytes)) or not isinstance(keys, Iterable):
+        raise TypeError(f"{name}={_cut(keys)}: pass a list of metadata keys, such as ['x-trace']")
+    return tuple(_checked_key(key) for key in keys)
+
+
 def _is_free(key: str) -> bool:
     return not (key.startswith(("grpc-", ":")) or key in _RESERVED)
 

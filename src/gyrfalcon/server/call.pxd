@@ -2,7 +2,16 @@ from libc.stdint cimport uint64_t
 
 from .._core.stream cimport Stream
 from ..transport.driver cimport Driver
+from ..transport.interception cimport Interception, Interceptors
+from ..transport.propagation cimport CallScope
 from ..transport.waiting cimport Operation, Waiting
+
+
+cdef enum State:
+    NEW = 0         # the head is here, what the handler needs not yet
+    WAITING = 1     # in the queue of its connection
+    RUNNING = 2
+    OVER = 3
 
 
 cdef class Handler:
@@ -26,6 +35,7 @@ cdef class CallHost(Driver):
     cdef uint64_t calls_succeeded
     cdef Py_ssize_t max_send_bytes      # below zero: no limit
     cdef bint access_log
+    cdef Interceptors interceptors
     cdef int call_over(self) except -1
 
     cdef int start(self, ServerContext call) except -1
@@ -48,8 +58,16 @@ cdef class ServerContext(Waiting):
     cdef double began               # on the monotonic clock; 0: nobody asks
     cdef size_t max_receive_bytes
     cdef bint packed                # a reply was made in a `def` handler's thread
+    cdef CallScope scope            # of the calls that are made while this one is served
+    cdef Interception interception
+    cdef object sent_initial        # Metadata
 
     cdef int begin(self) except -1
+    cdef int open_scope(self) except -1
+    cdef object start_handler(self, object request)
+    cdef object request_stream(self)
+    cdef int write_packed(self, object message) except -1
+    cdef object hook_reply(self, object message)
     cdef int complete(self, object reply) except -1
     cdef int fail(self, object error) except -1
     cdef int retire(self) except -1
@@ -62,6 +80,10 @@ cdef class ServerContext(Waiting):
     cdef object failure(self)
 
 
+cdef object encode_reply(ServerContext call, object message)
+cdef bytes encode_error_details(ServerContext call, error)
+cdef object pack_reply(ServerContext call, object message)
+cdef object compression_failed(ServerContext call, error)
 cdef object negotiate(ServerContext call, object compression)
 
 cdef extern from "Python.h":

@@ -9,8 +9,12 @@ import logging
 
 cimport cython
 
+from cpython.object cimport PyObject
+
 from .._core.stream cimport CLOSED, DEADLINE, FAULT, Stream
 from ..transport.driver cimport Driver
+from ..transport.interception cimport Interception, enter_context, leave_context
+from ..transport.propagation cimport CallScope, enter_scope, has_channels
 from ..transport.waiting cimport Operation, Waiting
 
 from ..rpc.codec import CODECS
@@ -28,12 +32,6 @@ from .call_log import log_call
 from .threads import run_stream_in_thread, run_unary_in_thread
 
 log = logging.getLogger("gyrfalcon.server")
-
-cdef enum State:
-    NEW = 0         # the head is here, what the handler needs not yet
-    WAITING = 1     # in the queue of its connection
-    RUNNING = 2
-    OVER = 3
 
 cdef enum Step:
     REQUEST = 1     # the next request message, or the end of them
@@ -99,6 +97,10 @@ cdef class ServerContext(Waiting):
 
     In a `def` handler the methods block; in an `async def` handler await what they return.
     """
+
+    def __dealloc__(self):
+        if self.scope is not None:
+            self.scope.served = NULL
 
     # ------------------------------------------------------------------ what handlers use
 
@@ -183,6 +185,7 @@ cdef class ServerContext(Waiting):
         """Send the head (loop thread)."""
         if self.head_written:
             raise RuntimeError("initial metadata can be sent once, before the first reply")
+        self.sent_initial = metadata
         if not self.gone:
             self.wire.write_head(self, metadata)
             self.host.changed()
@@ -231,7 +234,17 @@ cdef class ServerContext(Waiting):
             # First the task, so that a handler that waits for its call sees the cancellation.
             self.host.cancel(self)
             self.wake()
+            self.end_scope()
         return 0
+
+    def end_scope(self):
+        """The call is over: so are those that were made while it was served."""
+        if self.scope is None:
+            return
+        if self.status_code == 4:
+            self.scope.end(4, "the deadline of the call that was being served passed")
+        else:
+            self.scope.end(1, "the call that was being served is over")
 
     cdef int try_start(self) except -1:
         cdef Py_ssize_t count
@@ -275,6 +288,12 @@ cdef class ServerContext(Waiting):
             self.note_end()
         self.coroutine = None
         self.worker = None
+        if self.scope is not None:
+            self.scope.served = NULL
+            if self.scope.first != NULL or not self.scope.code:
+                self.scope.end(
+                    1, "the handler has returned in which the call was made; calls that go on "
+                    "after it are made in gyrfalcon.detach()")
         return self.host.call_over()
 
     cdef int note_end(self) except -1:
@@ -291,23 +310,48 @@ cdef class ServerContext(Waiting):
 
     cdef int begin(self) except -1:
         """Make the coroutine that answers the call (the worker drives it)."""
-        cdef Handler handler = self.handler
         self.state = RUNNING
-        if handler.client_streaming:
-            request = RequestStream.__new__(RequestStream)
-            (<RequestStream> request).call = self
+        if self.handler.threaded:
+            self.open_scope()       # others have one already, where there are channels
+        if self.host.interceptors is not None:
+            return self.host.interceptors.begin(self, None)
+        if self.handler.client_streaming:
+            request = self.request_stream()
         else:
             request = self.decode_request(self.stream.next_message())
+        self.coroutine = self.start_handler(request)
+        return 0
+
+    cdef int open_scope(self) except -1:
+        """Calls that are made from here on, in its context, belong to this one."""
+        cdef CallScope scope = CallScope.__new__(CallScope)
+        scope.expiry = self.expiry
+        scope.clock = self.host.clock
+        scope.served = <PyObject *> self
+        self.scope = scope
+        if not self.handler.threaded:
+            return enter_scope(scope)
+        enter_context(self.context)
+        try:
+            return enter_scope(scope)
+        finally:
+            leave_context(self.context)
+
+    cdef object request_stream(self):
+        cdef RequestStream requests = RequestStream.__new__(RequestStream)
+        requests.call = self
+        return requests
+
+    cdef object start_handler(self, object request):
+        """The coroutine of the handler."""
+        cdef Handler handler = self.handler
         if handler.threaded:
             if handler.server_streaming:
-                self.coroutine = send_replies(self, run_stream_in_thread(self, request))
-            else:
-                self.coroutine = run_unary_in_thread(self, request)
-        elif handler.server_streaming:
-            self.coroutine = send_replies(self, handler.function(request, self))
-        else:
-            self.coroutine = handler.function(request, self)
-        return 0
+                return send_replies(self, run_stream_in_thread(self, request))
+            return run_unary_in_thread(self, request)
+        if handler.server_streaming:
+            return send_replies(self, handler.function(request, self))
+        return handler.function(request, self)
 
     cdef object decode_request(self, object data):
         data = self.wire.read_message(self, data, self.max_receive_bytes)
@@ -322,7 +366,10 @@ cdef class ServerContext(Waiting):
 
     cdef int complete(self, object reply) except -1:
         """The handler returned."""
+        cdef Interception interception = self.interception
         self.state = OVER
+        if interception is not None:
+            return interception.conclude(reply, None)
         if not self.status_written:
             if self.handler.server_streaming:
                 self.answer(0, "", self.reply_metadata, None)
@@ -342,7 +389,10 @@ cdef class ServerContext(Waiting):
 
     cdef int fail(self, object error) except -1:
         """The handler raised."""
+        cdef Interception interception = self.interception
         self.state = OVER
+        if interception is not None:
+            return interception.conclude(None, error)
         if isinstance(error, RpcError):
             if not self.status_written:
                 self._answer_error(error)
@@ -374,11 +424,18 @@ cdef class ServerContext(Waiting):
         """Queue one reply."""
         if self.status_written:
             return 0
+        # A `def` handler's replies were packed in its thread.
+        if not self.handler.threaded:
+            message = pack_reply(self, self.hook_reply(message))
+        return self.write_packed(message)
+
+    cdef int write_packed(self, object message) except -1:
+        """Queue one reply, as the wire writes it."""
+        if self.status_written:
+            return 0
         if not self.head_written:
             self.wire.write_head(self, None)
-        # A `def` handler's replies were packed in its thread.
-        self.wire.write_message(
-            self, message if self.handler.threaded else pack_reply(self, message))
+        self.wire.write_message(self, message)
         return self.host.changed()
 
     cdef object failure(self):
@@ -420,11 +477,16 @@ cdef class ServerContext(Waiting):
 
     cdef object next_request(self):
         cdef Stream stream = self.stream
+        cdef Interception interception = self.interception
         if stream.waiting_messages():
             data = stream.next_message()
             if stream.link != NULL and stream.link.dirty:
                 self.host.changed()
-            return self.decode_request(data)
+            data = self.decode_request(data)
+            # A `def` handler's thread does it itself.
+            if interception is not None and not self.handler.threaded:
+                data = interception.hook_request(data)
+            return data
         error = self.failure()
         if error is not None:
             raise error
@@ -450,8 +512,13 @@ cdef class ServerContext(Waiting):
     def _pack(self, message):
         """One reply as the wire writes it, and its size in bytes (any thread)."""
         self.packed = True
-        reply = pack_reply(self, message)
+        reply = pack_reply(self, self.hook_reply(message))
         return reply, len(reply if type(reply) is bytes else reply.data)
+
+    cdef object hook_reply(self, object message):
+        """One reply of a stream, as interceptors let it through (any thread)."""
+        cdef Interception interception = self.interception
+        return message if interception is None else interception.hook_reply(message)
 
     @property
     def _call_loop(self):
@@ -564,13 +631,18 @@ cdef class RequestStream:
         return self
 
     def __next__(self):
+        cdef Interception interception
         if not self.arrived:
             batch = self.call._from_thread(await_step(self.call._next_requests()))
             batch.reverse()
             self.arrived = batch
             if not batch:
                 raise StopIteration
-        return self.arrived.pop()
+        request = self.arrived.pop()
+        interception = self.call.interception
+        if interception is not None:
+            request = interception.hook_request(request)
+        return request
 
     def __class_getitem__(cls, item):
         return cls

@@ -17,10 +17,13 @@ from libc.stdint cimport int64_t, uint32_t
 from .._core.fields cimport HeaderBlock, ValueCache
 from .._core.connection cimport Connection
 from .._core.stream cimport Sink, Stream
+from ..transport.interception cimport Interceptors
+from ..transport.propagation cimport has_channels, server_made
 from ..wire.exchange cimport ServerWire
 from .call cimport CallHost, Handler, PyContext_Copy, ServerContext, negotiate
 
 from ..rpc.stats import CallStats
+from ..transport.propagation import at_first_channel
 
 cdef extern from "Python.h":
     ctypedef enum PySendResult:
@@ -57,8 +60,10 @@ cdef class ServerDriver(CallHost):
     def __init__(self, Connection connection not None, loop, server, dict handlers not None,
                  ServerWire wire not None, context, *, Py_ssize_t max_running,
                  Py_ssize_t max_send_bytes=-1, compression=None, clock=None,
-                 bint access_log=False):
+                 bint access_log=False,
+                 Interceptors interceptors=None):
         CallHost.__init__(self, connection, loop, clock)
+        server_made()
         self.server = server
         self.handlers = handlers
         self.wire = wire
@@ -69,6 +74,7 @@ cdef class ServerDriver(CallHost):
         self.max_send_bytes = max_send_bytes
         self.compression = compression
         self.access_log = access_log
+        self.interceptors = interceptors
 
     cdef int made(self) except -1:
         self.server.connection_made(self)
@@ -356,16 +362,43 @@ cdef extern from *:
     void drop "gyr_drop" (PyObject *object)
 
 
+cdef extern from *:
+    """
+    static __thread PyObject *gyr_running = NULL;
+    """
+    PyObject *running "gyr_running"     # the call whose handler this thread runs, of `async def`
+
+
+def open_running_scope():
+    """The first channel is made; when a handler does that, its calls belong to the call that it
+    serves. Others find their scope when they go on."""
+    cdef ServerContext call
+    if running != NULL:
+        call = <ServerContext> running
+        if call.scope is None:
+            call.open_scope()
+
+
+at_first_channel(open_running_scope)
+
+
 cdef PySendResult resume(ServerContext call, object error, PyObject **result) except? PYGEN_ERROR:
     """Run the handler until it waits or returns, in the call's own context."""
+    global running
     cdef object context = call.context
+    cdef PyObject *outer
     if call.handler.threaded:
         # The handler has that context in its thread, and only one thread may.
         return resume_here(call, error, result)
     PyContext_Enter(context)
+    outer = running
+    running = <PyObject *> call
     try:
+        if has_channels and call.scope is None:
+            call.open_scope()
         return resume_here(call, error, result)
     finally:
+        running = outer
         PyContext_Exit(context)
 
 

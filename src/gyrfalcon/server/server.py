@@ -15,6 +15,7 @@ from .._core.connection import Connection
 from ..policy.balancer import Timer
 from ..policy.target import parse_listen_address
 from ..rpc.compression import COMPRESSIONS, Compression
+from ..rpc.interceptor import Interceptor, check_interceptors
 from ..rpc.method import Service, ServiceDefinition
 from ..rpc.options import check_connection_options, check_int, check_seconds
 from ..rpc.stats import SERVERS, CallStats, ServerStats
@@ -23,6 +24,7 @@ from ..transport.network import SYSTEM_NETWORK, Listening, Network
 from ..transport.timeouts import wait
 from ..wire.grpc import GRPC
 from .connection import ServerProtocol
+from .interception import ServerInterceptors
 from .observer import tell, tell_starting
 from .routes import collect_handlers, list_services, service_definitions
 
@@ -48,6 +50,7 @@ class Server:
     - `compression`: of the replies, where the client takes it ("gzip", "deflate", "zstd" or a
       Compression);
     - `access_log`: whether the logger `gyrfalcon.access` has a line for every call (False);
+    - `interceptors`: what every call passes through, the outermost first (Interceptor);
     - `grace`: seconds that running calls get when the server stops (30);
     - `stream_window`, `connection_window`: bytes that a client may send ahead of the handlers
       (1 MiB, 16 MiB); `max_unread_bytes`: whole messages held for the handlers of one connection
@@ -70,6 +73,7 @@ class Server:
         max_workers: int | None = None,
         compression: Compression | str | None = None,
         access_log: bool = False,
+        interceptors: Iterable[Interceptor] = (),
         grace: float = 30.0,
         stream_window: int = 2**20,
         connection_window: int = 16 * 2**20,
@@ -90,6 +94,7 @@ class Server:
         streams = check_int("max_concurrent_streams", max_concurrent_streams, 1, 2**31 - 1)
         self._connection_options["max_concurrent_streams"] = streams
         chosen = COMPRESSIONS.choose(compression)
+        found = check_interceptors(interceptors)
         self._driver_options: dict[str, Any] = {
             "max_running": streams,
             "max_send_bytes": -1
@@ -98,6 +103,7 @@ class Server:
             "compression": None if chosen.name == "identity" else chosen,
             "clock": self._clock,
             "access_log": bool(access_log),
+            "interceptors": ServerInterceptors(found) if found else None,
         }
         if max_workers is not None:
             check_int("max_workers", max_workers, 1)

@@ -1,0 +1,21 @@
+from ..transport.interception cimport CallOutcome, Interception, Interceptors
+from .call cimport ServerContext
+
+
+cdef class ServerInterceptors(Interceptors):
+    pass
+
+
+cdef class ServerInterception(Interception):
+    cdef ServerContext call
+    cdef object data                # the request of a call with one, while nobody has looked
+    cdef object message
+    cdef object encoded_reply       # a reply that nobody may change
+    cdef bytes encoded              # its bytes
+
+    cdef object start(self)
+    cdef CallOutcome as_it_ended(self)
+    cdef CallOutcome failed_inside(self)
+    cdef int handled(self, object reply, object error) except -1
+    cdef CallOutcome outcome_of_handler(self, object error)
+    cdef int write(self) except -1

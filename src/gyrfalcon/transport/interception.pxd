@@ -1,0 +1,85 @@
+from cpython.object cimport PyObject
+
+
+cdef enum Phase:
+    ENTERING = 1        # interceptors run up to their `yield`, the outermost first
+    CALLING = 2         # the call runs
+    LEAVING = 3         # they go on, the innermost first
+    PAUSED = 4          # one has asked for the call to be made again
+    OVER = 5
+
+
+cdef class Interceptors:
+    cdef readonly tuple interceptors
+    cdef Py_ssize_t count
+    cdef list starts                # of each: `intercept`, or None where it is the base class's
+    cdef list requests              # `request`, or None
+    cdef list replies               # `reply`, or None
+    cdef list awaiting              # whether `intercept` is `async def`
+    cdef readonly bint has_async
+    cdef readonly bint has_requests
+    cdef readonly bint has_replies
+
+    cdef int begin(self, object call, object message) except -1
+
+
+cdef class CallOutcome:
+    cdef Interception call
+    cdef int status
+    cdef str text
+    cdef object raw_details         # bytes, or messages
+    cdef object failure             # the exception, where there is one already
+    cdef object source              # where its metadata is read from
+    cdef object initial             # Metadata, once somebody looked
+    cdef object trailing
+
+
+cdef class Interception:
+    cdef Interceptors interceptors
+    cdef PyObject *owner            # the client's call, which holds this
+    cdef list entered               # their generators; None for one that only has hooks
+    cdef int phase
+    cdef bint running               # one of them runs
+    cdef bint awaited               # one of them awaits, in a task
+    cdef bint hooked                # the innermost one left has had its look at the tail
+    cdef object thrown              # raised in the generator in place of going on
+    cdef CallOutcome outcome
+    cdef CallOutcome stopped        # the call ended while they were on the way in
+    cdef list tail                  # replies that have not passed those still to be left
+    cdef tuple answer_given
+    cdef object answer_initial
+    cdef object answer_trailing
+    cdef readonly double pause      # seconds, with PAUSED
+    cdef readonly int attempt
+    cdef dict notes
+    cdef bint server_streaming
+
+    cdef object advance(self)
+    cdef object step(self, object generator, object value)
+    cdef int yielded(self, object value) except -1
+    cdef int ended(self) except -1
+    cdef int failed(self, object error) except -1
+    cdef int hook_tail(self) except -1
+    cdef int turn_back(self, CallOutcome outcome, list tail) except -1
+    cdef int go_on(self) except -1
+    cdef int drop(self) except -1
+    cdef object hook_request(self, object message)
+    cdef object hook_reply(self, object message)
+    cdef CallOutcome made(self, int status, str text)
+    cdef CallOutcome outcome_of(self, object error)
+    cdef object error_of(self, CallOutcome outcome)
+    cdef object initial_of(self, CallOutcome outcome)
+    cdef object trailing_of(self, CallOutcome outcome)
+    cdef str why_not_again(self)
+    cdef bint may_answer(self)
+    cdef bint call_ended(self) except -1
+    cdef int conclude(self, object reply, object error) except -1
+    cdef object send_through(self, object request)
+    cdef int keep(self, object request) except -1
+    cdef int resend(self) except -1
+    cdef object hand_over(self, object reply)
+    cdef int commit(self) except -1
+
+
+cdef bint enter_context(object context) except? -1
+cdef int leave_context(object context) except -1

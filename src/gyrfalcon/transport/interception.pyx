@@ -1,0 +1,455 @@
+"""Running interceptors: the generators of one call, as one state machine for both sides.
+
+The machine goes inwards through the interceptors to the call, and back outwards with its outcome.
+It never waits: where an asynchronous interceptor has to be awaited it returns what is to be
+awaited, and `drive` does so in a task. Client and server say through a subclass what a call is
+there (client/interception.pyx, server/interception.pyx).
+"""
+cimport cython
+from cpython.object cimport PyObject
+
+from ..rpc.errors import RpcError
+from ..rpc.interceptor import Retry, check_interceptors, is_async, overridden
+from ..rpc.metadata import Metadata
+from ..rpc.rich_status import decode_details
+from ..rpc.status import StatusCode
+
+cdef extern from "Python.h":
+    ctypedef enum PySendResult:
+        PYGEN_RETURN
+        PYGEN_ERROR
+        PYGEN_NEXT
+    PySendResult PyIter_Send(object iterator, object value, PyObject **result) except? PYGEN_ERROR
+    int PyContext_Enter(object context) except -1
+    int PyContext_Exit(object context) except -1
+
+cdef extern from *:
+    """
+    static void gyr_give_up(PyObject *object) { Py_XDECREF(object); }
+    """
+    void give_up "gyr_give_up" (PyObject *object)
+
+cdef PyObject *NONE = <PyObject *> None
+
+cdef dict CODES = {int(code): code for code in StatusCode}
+cdef object UNKNOWN = StatusCode.UNKNOWN
+
+
+cdef bint enter_context(object context) except? -1:
+    """Enter a context; False when it is this thread's already."""
+    try:
+        PyContext_Enter(context)
+    except RuntimeError:
+        return False
+    return True
+
+
+cdef int leave_context(object context) except -1:
+    return PyContext_Exit(context)
+
+
+cdef class Interceptors:
+    """The interceptors of a channel or a server, looked up once."""
+
+    def __init__(self, interceptors):
+        self.interceptors = check_interceptors(interceptors)
+        self.count = len(self.interceptors)
+        self.starts = [overridden(one, "intercept") for one in self.interceptors]
+        self.requests = [overridden(one, "request") for one in self.interceptors]
+        self.replies = [overridden(one, "reply") for one in self.interceptors]
+        self.awaiting = [is_async(one) for one in self.interceptors]
+        self.has_async = any(self.awaiting)
+        self.has_requests = any(hook is not None for hook in self.requests)
+        self.has_replies = any(hook is not None for hook in self.replies)
+
+    cdef int begin(self, object call, object message) except -1:
+        """Begin to intercept a call with this request, None for a stream of them."""
+        raise AssertionError("a side begins to intercept its calls")
+
+
+@cython.freelist(64)
+cdef class CallOutcome:
+    """How a call ended, as its interceptors see it (`gyrfalcon.Outcome`)."""
+
+    @property
+    def code(self):
+        """The status code."""
+        return CODES.get(self.status, UNKNOWN)
+
+    @property
+    def message(self):
+        """The text of the status."""
+        return self.text
+
+    @property
+    def details(self):
+        """The detail messages of the status."""
+        if self.raw_details is None:
+            return ()
+        if type(self.raw_details) is bytes:
+            self.raw_details = decode_details(self.raw_details, self.code)
+        return tuple(self.raw_details)
+
+    @property
+    def error(self):
+        """What the caller gets; None after OK."""
+        if self.failure is None and self.status != 0:
+            self.failure = self.call.error_of(self)
+        return self.failure
+
+    @property
+    def initial_metadata(self):
+        """What the server sends, or sent, before the replies."""
+        if self.initial is None:
+            self.initial = self.call.initial_of(self)
+        return self.initial
+
+    @property
+    def trailing_metadata(self):
+        """What goes, or came, with the status."""
+        if self.trailing is None:
+            self.trailing = self.call.trailing_of(self)
+        return self.trailing
+
+    @property
+    def retryable(self):
+        """Whether `yield` would make the call again."""
+        return self.call.phase == LEAVING and self.call.why_not_again() is None
+
+    def __repr__(self):
+        return f"<Outcome {self.code.name} {self.text!r}>"
+
+
+cdef class Interception:
+    """One call on its way through the interceptors (`gyrfalcon.InterceptedCall`)."""
+
+    # ------------------------------------------------------------------ what interceptors use
+
+    @property
+    def state(self):
+        """The interceptors' own notes on this call."""
+        if self.notes is None:
+            self.notes = {}
+        return self.notes
+
+    def answer(self, *replies, initial_metadata=None, trailing_metadata=None):
+        """End the call with OK and these replies."""
+        if not (self.running or self.awaited) or not self.may_answer():
+            raise RuntimeError(
+                f"{self.method}: answer() is for `intercept`, before its `yield`, or after it "
+                "while nothing of the reply was handed on")
+        if not self.server_streaming and len(replies) != 1:
+            raise RuntimeError(f"{self.method} has one reply; {len(replies)} were given to answer")
+        self.answer_initial = Metadata(initial_metadata)
+        self.answer_trailing = Metadata(trailing_metadata)
+        self.answer_given = replies
+
+    # ------------------------------------------------------------------ what a side says
+
+    cdef CallOutcome outcome_of(self, object error):
+        """The outcome that an exception makes."""
+        raise AssertionError("a side knows what exceptions mean")
+
+    cdef object error_of(self, CallOutcome outcome):
+        """The exception that an outcome makes, which is not OK."""
+        raise AssertionError("a side knows its errors")
+
+    cdef object initial_of(self, CallOutcome outcome):
+        """The Metadata of the head."""
+        raise AssertionError("a side knows its metadata")
+
+    cdef object trailing_of(self, CallOutcome outcome):
+        """The Metadata of the status."""
+        raise AssertionError("a side knows its metadata")
+
+    cdef str why_not_again(self):
+        """Why the call cannot be made again; None when it can."""
+        raise AssertionError("a side knows whether calls can be repeated")
+
+    cdef bint may_answer(self):
+        """Whether nothing of the reply has been handed on."""
+        raise AssertionError("a side knows whether it has replied")
+
+    cdef bint call_ended(self) except -1:
+        """Client: the call has an outcome. Whether that is final."""
+        raise AssertionError("only clients ask")
+
+    cdef int conclude(self, object reply, object error) except -1:
+        """Server: the handler returned, or raised; answer the call."""
+        raise AssertionError("only servers tell")
+
+    cdef object send_through(self, object request):
+        """Client: one request of a stream, on its way."""
+        raise AssertionError("only clients send requests")
+
+    cdef int keep(self, object request) except -1:
+        """Client: keep what was sent of a stream, for another attempt."""
+        raise AssertionError("only clients keep requests")
+
+    cdef int resend(self) except -1:
+        """Client: send again what was kept."""
+        raise AssertionError("only clients keep requests")
+
+    cdef object hand_over(self, object reply):
+        """Client: one reply of a stream, on its way to the caller."""
+        raise AssertionError("only clients take replies")
+
+    cdef int commit(self) except -1:
+        """Client: something of the reply is handed to the caller."""
+        raise AssertionError("only clients take replies")
+
+    # ------------------------------------------------------------------ messages on their way
+
+    cdef object hook_request(self, object message):
+        if self.interceptors.has_requests:
+            for hook in self.interceptors.requests:
+                if hook is not None:
+                    message = hook(self, message)
+        return message
+
+    cdef object hook_reply(self, object message):
+        cdef Py_ssize_t index
+        if self.interceptors.has_replies:
+            for index in range(self.interceptors.count - 1, -1, -1):
+                hook = self.interceptors.replies[index]
+                if hook is not None:
+                    message = hook(self, message)
+        return message
+
+    # ------------------------------------------------------------------ the machine
+
+    cdef CallOutcome made(self, int status, str text):
+        cdef CallOutcome outcome = CallOutcome.__new__(CallOutcome)
+        outcome.call = self
+        outcome.status = status
+        outcome.text = text
+        return outcome
+
+    cdef int turn_back(self, CallOutcome outcome, list tail) except -1:
+        """The call is over: go outwards with this outcome, and replies that no interceptor saw."""
+        self.outcome = outcome
+        self.tail = tail
+        self.hooked = False
+        self.phase = LEAVING
+        return 0
+
+    cdef object advance(self):
+        """Run what can run now. Returns None when `phase` is CALLING, PAUSED or OVER; else what
+        is to be awaited, and its end told to `resumed`."""
+        cdef Py_ssize_t depth
+        self.running = True
+        try:
+            while True:
+                depth = len(self.entered)
+                if self.stopped is not None:
+                    if self.phase == ENTERING:
+                        self.turn_back(self.stopped, None)
+                    self.stopped = None
+                if self.phase == ENTERING:
+                    if depth == self.interceptors.count:
+                        self.phase = CALLING
+                        return None
+                    start = self.interceptors.starts[depth]
+                    if start is None:
+                        self.entered.append(None)
+                        continue
+                    try:
+                        generator = start(self)
+                    except BaseException as error:
+                        self.entered.append(None)
+                        self.failed(error)
+                        continue
+                    self.entered.append(generator)
+                    awaitable = self.step(generator, None)
+                elif self.phase == LEAVING:
+                    if depth == 0:
+                        self.phase = OVER
+                        return None
+                    if self.interceptors.has_replies and not self.hooked:
+                        self.hooked = True
+                        self.hook_tail()
+                    generator = self.entered[depth - 1]
+                    if generator is None:
+                        self.drop()
+                        continue
+                    awaitable = self.step(generator, self.outcome)
+                else:
+                    return None
+                if awaitable is not None:
+                    self.awaited = True
+                    return awaitable
+        finally:
+            self.running = False
+
+    cdef object step(self, object generator, object value):
+        """Let the innermost interceptor that was entered go on; an awaitable if it is to be
+        awaited."""
+        cdef PyObject *result = NULL
+        cdef PySendResult way
+        if self.thrown is not None or self.interceptors.has_async:
+            return self.step_slowly(generator, value)
+        try:
+            way = PyIter_Send(generator, value, &result)
+        except BaseException as failure:
+            self.failed(failure)
+            return None
+        if way == PYGEN_NEXT:
+            if self.phase != ENTERING or result != NONE or self.answer_given is not None:
+                self.yielded(<object> result)
+        elif self.answer_given is None and self.phase == LEAVING:
+            self.entered.pop()
+            self.hooked = False
+        else:
+            self.ended()
+        give_up(result)
+        return None
+
+    def step_slowly(self, generator, value):
+        """The same, where an error is to be raised in there, or it may have to be awaited."""
+        error, self.thrown = self.thrown, None
+        if self.interceptors.awaiting[len(self.entered) - 1]:
+            return generator.asend(value) if error is None else generator.athrow(error)
+        try:
+            value = generator.send(value) if error is None else generator.throw(error)
+        except StopIteration:
+            self.ended()
+        except BaseException as failure:
+            self.failed(failure)
+        else:
+            self.yielded(value)
+
+    def resumed(self, value, error):
+        """What was awaited is done: its value, or its exception."""
+        self.awaited = False
+        self.running = True
+        try:
+            if error is None:
+                self.yielded(value)
+            elif isinstance(error, StopAsyncIteration):
+                self.ended()
+            else:
+                self.failed(error)
+        finally:
+            self.running = False
+
+    cdef int drop(self) except -1:
+        """The innermost interceptor is through."""
+        self.entered.pop()
+        self.hooked = False
+        return 0
+
+    cdef int yielded(self, object value) except -1:
+        """The innermost interceptor waits for its call, or wants it again."""
+        if self.answer_given is not None:
+            self.answer_given = None
+            self.thrown = RuntimeError(
+                f"{self.name_of_innermost()}.intercept has answered {self.method}: it must return, "
+                "not yield")
+        elif self.phase == ENTERING:
+            if value is None:
+                return 0
+            self.thrown = RuntimeError(
+                f"{self.name_of_innermost()}.intercept yielded {value!r} before {self.method} was "
+                "made: the first `yield` is without a value")
+        else:
+            if value is not None and not isinstance(value, Retry):
+                why = f"{value!r} is no gyrfalcon.Retry"
+            else:
+                why = self.why_not_again()
+            if why is None:
+                self.pause = 0 if value is None else value.after
+                self.phase = PAUSED
+                self.attempt += 1
+                self.outcome = None
+                self.tail = None
+                self.hooked = False
+                return 0
+            self.thrown = RuntimeError(
+                f"{self.name_of_innermost()}.intercept yielded again: {why}")
+        return self.throw_on()
+
+    def throw_on(self):
+        """Raise `thrown` in the innermost interceptor, whichever way the call is going."""
+        if self.phase == ENTERING:
+            # It is left like one that refuses the call.
+            self.turn_back(self.made(2, str(self.thrown)), None)
+            self.hooked = True
+
+    cdef int go_on(self) except -1:
+        """After PAUSED: make the call again."""
+        self.phase = ENTERING
+        return 0
+
+    cdef int ended(self) except -1:
+        """The innermost interceptor returned."""
+        if self.answer_given is not None:
+            self.take_answer()
+        elif self.phase == ENTERING:
+            return self.failed(RuntimeError(
+                f"{self.name_of_innermost()}.intercept returned before its `yield` and without "
+                f"call.answer(...): {self.method} has no answer"))
+        return self.drop()
+
+    def take_answer(self):
+        """The innermost interceptor has answered the call."""
+        cdef CallOutcome outcome = self.made(0, "")
+        outcome.initial = self.answer_initial
+        outcome.trailing = self.answer_trailing
+        replies, self.answer_given = self.answer_given, None
+        self.turn_back(outcome, list(replies))
+
+    cdef int failed(self, object error) except -1:
+        """The innermost interceptor raised."""
+        self.answer_given = None
+        if self.stopped is not None:
+            # Of an interceptor that was cancelled because its call was.
+            outcome, self.stopped = self.stopped, None
+        else:
+            outcome = self.outcome_of(error)
+        # Replies of a stream that came before its error are not lost.
+        self.turn_back(outcome, self.tail if self.server_streaming else None)
+        return self.drop()
+
+    cdef int hook_tail(self) except -1:
+        """The innermost interceptor sees the replies that have not passed it."""
+        cdef Py_ssize_t index = 0
+        if not self.tail:
+            return 0
+        hook = self.interceptors.replies[len(self.entered) - 1]
+        if hook is None:
+            return 0
+        try:
+            for index in range(len(self.tail)):
+                self.tail[index] = hook(self, self.tail[index])
+        except BaseException as error:
+            self.outcome = self.outcome_of(error)
+            self.tail = self.tail[:index] if self.server_streaming else None
+        return 0
+
+    def name_of_innermost(self):
+        """The class of the innermost interceptor that was entered."""
+        return type(self.interceptors.interceptors[len(self.entered) - 1]).__name__
+
+    def close(self):
+        """The call does not go on: end the generators."""
+        self.phase = OVER
+        while self.entered:
+            generator = self.entered.pop()
+            if hasattr(generator, "close"):
+                generator.close()
+
+
+async def drive(Interception interception):
+    """Run a call's interceptors where some are to be awaited."""
+    while True:
+        awaitable = interception.advance()
+        if awaitable is None:
+            return
+        try:
+            value = await awaitable
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            interception.resumed(None, error)
+        else:
+            interception.resumed(value, None)
