@@ -140,7 +140,7 @@ class MemoryNetwork(Network):
             made,
         )
         link = Link(*ends)
-        self._faults_of(address).add(link, listener.loop)
+        self._faults_of(address)._add(link, listener.loop)
         return link
 
     def _find(self, address: Address) -> MemoryListener | None:
