@@ -28,6 +28,9 @@ class Listening(Protocol):
     async def start(self) -> None:
         """Accept connections; no effect when it does."""
 
+    def stats(self) -> ListenerStats:
+        """Its figures. Any thread."""
+
     def close(self) -> None:
         """Accept no more connections; those that are there stay."""
 
