@@ -17,6 +17,7 @@ from libc.stdint cimport int64_t, uint32_t
 from .._core.fields cimport HeaderBlock, ValueCache
 from .._core.connection cimport Connection
 from .._core.stream cimport Sink, Stream
+from ..transport.clock cimport wall_time
 from ..wire.exchange cimport ServerWire
 from .call cimport CallHost, Handler, PyContext_Copy, ServerContext, negotiate
 
@@ -107,7 +108,7 @@ cdef class ServerDriver(CallHost):
             self.calls_started,
             self.calls_succeeded,
             max(<int64_t> (self.calls_started - self.calls_succeeded) - self.running, 0),
-            self.wall_time(self.stream_at),
+            wall_time(self.stream_at),
         )
 
     def worker_pool(self):

@@ -39,9 +39,6 @@ class Listening(Protocol):
         """Accept no more connections; those that are there stay."""
         ...
 
-    def stats(self) -> ListenerStats:
-        """Its id and its addresses. Any thread."""
-
 
 class Network:
     """How channels and servers reach each other, and what tells them the time.
