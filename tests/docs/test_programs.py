@@ -64,7 +64,7 @@ def test_the_tests_of_the_testing_page_pass(folder: Path) -> None:
         (folder / name).write_text(text, encoding="utf-8")
     installed = any(found.value == PLUGIN for found in entry_points(group="pytest11"))
     plugin = [] if installed else ["-p", PLUGIN]
-    ran = run(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin, *page.files)
+    ran = run(folder, "-m", "pytest", "-q", "-p", "no:asyncio", *plugin, *page.files)
     assert ran.stdout.splitlines()[-1].startswith("4 passed in "), ran.stdout + ran.stderr
 
 
