@@ -11,7 +11,8 @@ import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
 
 import gyrfalcon as gyr
-from tests.call.service import UNARY, collect, message, serving
+from gyrfalcon.testing import Clock
+from tests.call.service import UNARY, collect, message, serving, timer_set
 
 pytestmark = pytest.mark.anyio
 
@@ -92,8 +93,11 @@ async def test_initial_metadata_of_a_call_that_had_none() -> None:
 
 
 async def test_initial_metadata_of_a_call_that_never_got_a_head_is_its_error() -> None:
-    async with serving(unary=wait_for_ever) as stub:
-        call = stub.unary(message(), timeout=0.05)
+    clock = Clock()
+    async with serving(clock=clock, unary=wait_for_ever) as stub:
+        call = stub.unary(message(), timeout=5)
+        await timer_set(clock, 5)
+        clock.advance(5)
         with pytest.raises(gyr.DeadlineExceeded):
             await call.initial_metadata()
 

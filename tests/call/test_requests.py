@@ -9,7 +9,8 @@ import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
 
 import gyrfalcon as gyr
-from tests.call.service import collect, collect_failing, message, serving
+from gyrfalcon.testing import Clock
+from tests.call.service import collect, collect_failing, message, serving, timer_set
 
 pytestmark = pytest.mark.anyio
 
@@ -72,9 +73,13 @@ async def test_a_source_that_waits_is_closed_when_the_server_ends_the_call() -> 
 
 async def test_a_source_that_waits_is_closed_when_the_deadline_passes() -> None:
     source = Source(1)
-    async with serving(client_stream=join) as stub:
+    clock = Clock()
+    async with serving(clock=clock, client_stream=join) as stub:
+        call = stub.client_stream(source(), timeout=5)
+        await timer_set(clock, 5)
+        clock.advance(5)
         with pytest.raises(gyr.DeadlineExceeded):
-            await stub.client_stream(source(), timeout=0.1)
+            await call
         await source.closed.wait()
 
 

@@ -12,7 +12,17 @@ import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
 
 import gyrfalcon as gyr
-from tests.call.service import SAFETY_NET_S, UNARY, Calls, Stub, collect, message, serving
+from gyrfalcon.testing import Clock, serve
+from tests.call.service import (
+    SAFETY_NET_S,
+    UNARY,
+    Calls,
+    Stub,
+    collect,
+    message,
+    serving,
+    timer_set,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -89,13 +99,18 @@ async def test_an_idle_connection_does_not_delay_the_end() -> None:
             await stub.unary(message())
 
 
-@pytest.mark.parametrize("grace", [0, 0.05])
+@pytest.mark.parametrize("grace", [0, 5])
 async def test_what_runs_after_the_grace_is_cancelled(grace: float) -> None:
     handler = Waiting()
-    async with serving(unary=handler.unary) as stub:
+    clock = Clock()
+    async with serving(clock=clock, unary=handler.unary) as stub:
         call = stub.unary(message())
         await handler.started.wait()
-        await stub.served.server.stop(grace=grace)
+        stopping = asyncio.create_task(stub.served.server.stop(grace=grace))
+        if grace:
+            await timer_set(clock, grace)
+            clock.advance(grace)
+        await stopping
         assert handler.cancelled.is_set()
         assert (await call.status()).code == gyr.StatusCode.CANCELLED
 
@@ -148,11 +163,15 @@ async def test_a_handler_may_stop_its_server() -> None:
 
 async def test_a_handler_that_waits_for_the_stop_is_cancelled_by_it() -> None:
     async def shut_down(request: BytesValue, ctx: gyr.ServerContext) -> BytesValue:
-        await stub.served.server.stop(grace=0.05)
+        await stub.served.server.stop(grace=5)
         return message(b"never")
 
-    async with serving(unary=shut_down) as stub:
-        assert (await stub.unary(message()).status()).code == gyr.StatusCode.CANCELLED
+    clock = Clock()
+    async with serving(clock=clock, unary=shut_down) as stub:
+        call = stub.unary(message())
+        await timer_set(clock, 5)
+        clock.advance(5)
+        assert (await call.status()).code == gyr.StatusCode.CANCELLED
         await stub.served.server.wait_closed()
 
 
@@ -171,10 +190,16 @@ async def test_a_handler_that_does_not_end_does_not_hold_the_stop_for_ever(
         ended.set()
         return request
 
-    async with serving(unary=stubborn) as stub:
+    clock = Clock()
+    async with serving(clock=clock, unary=stubborn) as stub:
         call = stub.unary(message())
         await started.wait()
-        await stub.served.server.stop(grace=0)
+        stopping = asyncio.create_task(stub.served.server.stop(grace=0))
+        for _ in ("cancelled", "dropped"):
+            await timer_set(clock, 1)
+            assert not stopping.done()
+            clock.advance(1)
+        await stopping
         assert (await call.status()).code == gyr.StatusCode.CANCELLED
         release.set()
         await ended.wait()
@@ -313,8 +338,7 @@ async def test_several_services_on_one_server() -> None:
 
     async with (
         asyncio.timeout(SAFETY_NET_S),
-        gyr.Server([Calls(unary=echo), Overriding()]) as server,
-        gyr.Channel(f"127.0.0.1:{await server.listen('127.0.0.1:0')}") as channel,
+        serve(Calls(unary=echo), Overriding()) as channel,
     ):
         assert (await Stub(channel).unary(message(b"x"))).value == b"x"
         call = gyr.UnaryUnary[BytesValue, BytesValue](channel, other)

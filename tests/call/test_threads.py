@@ -10,7 +10,7 @@ import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
 
 import gyrfalcon as gyr
-from gyrfalcon.testing import serve
+from gyrfalcon.testing import Clock, serve
 from tests.call.service import Calls, Stub, collect, message, serving
 
 pytestmark = pytest.mark.anyio
@@ -208,16 +208,18 @@ async def test_requests_end_with_an_error_when_the_client_goes() -> None:
             raise
         return message()
 
-    async with serving(client_stream=read) as stub:
+    clock = Clock()
+    async with serving(clock=clock, client_stream=read) as stub:
         call = stub.client_stream()
         await call.send(message())
         await started.wait()
         call.cancel()
         assert type(await seen.get()) is gyr.Cancelled
         started.clear()
-        late = stub.client_stream(timeout=0.3)
+        late = stub.client_stream(timeout=5)
         await late.send(message())
         await started.wait()
+        clock.advance(5)
         assert (await late.status()).code == gyr.StatusCode.DEADLINE_EXCEEDED
         assert type(await seen.get()) in (gyr.DeadlineExceeded, gyr.Cancelled)
 
@@ -263,17 +265,24 @@ async def test_a_generator_that_fails_when_it_is_closed_disturbs_nobody() -> Non
 
 
 async def test_a_deadline_ends_the_call_and_the_thread_goes_on_until_it_returns() -> None:
+    loop = asyncio.get_running_loop()
+    started = asyncio.Event()
     release = threading.Event()
     threads = []
 
     def slow(request: BytesValue, ctx: gyr.ServerContext) -> BytesValue:
         threads.append(threading.current_thread())
+        loop.call_soon_threadsafe(started.set)
         assert release.wait(THREAD_S)
         return request
 
-    async with serving(unary=slow) as stub:
+    clock = Clock()
+    async with serving(clock=clock, unary=slow) as stub:
+        call = stub.unary(message(), timeout=5)
+        await started.wait()
+        clock.advance(5)
         with pytest.raises(gyr.DeadlineExceeded):
-            await stub.unary(message(), timeout=0.1)
+            await call
         release.set()
     assert len(threads) == 1
     assert not threads[0].is_alive()

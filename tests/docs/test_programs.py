@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from gyrfalcon.rpc import RAW
 from tests.docs.pages import Page, environment, make_library, read_page, run, with_programs
 
 ADDRESS = "127.0.0.1:50051"
+PLUGIN = "gyrfalcon.testing.pytest_plugin"
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +56,16 @@ def test_programs_type_check_strictly(folder: Path) -> None:
         *("--cache-dir", os.devnull, "."),
     )
     assert ran.stdout.startswith("Success"), ran.stdout + ran.stderr
+
+
+def test_the_tests_of_the_testing_page_pass(folder: Path) -> None:
+    page = read_page("docs/how-to/testing.md")
+    for name, text in page.files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    installed = any(found.value == PLUGIN for found in entry_points(group="pytest11"))
+    plugin = [] if installed else ["-p", PLUGIN]
+    ran = run(folder, "-m", "pytest", "-q", "-p", "no:asyncio", *plugin, *page.files)
+    assert ran.stdout.splitlines()[-1].startswith("4 passed in "), ran.stdout + ran.stderr
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import gyrfalcon as gyr
-from gyrfalcon import blocking, policy, services, stats
+from gyrfalcon import blocking, policy, services, stats, testing
 from tests.docs.pages import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -40,7 +40,7 @@ def write(default: object) -> str:
 
 
 @pytest.mark.parametrize(
-    "module", [gyr, policy, services, stats], ids=lambda module: module.__name__
+    "module", [gyr, policy, services, stats, testing], ids=lambda module: module.__name__
 )
 def test_every_exported_name_is_explained(module: Any) -> None:
     pages = "\n".join(path.read_text(encoding="utf-8") for path in REFERENCE.glob("*.md"))
@@ -65,7 +65,7 @@ def test_options_stand_in_a_table_with_their_defaults(
 @pytest.mark.parametrize("kind", [gyr.Server, gyr.Channel, blocking.QueueServer])
 def test_every_limit_has_a_line(kind: type) -> None:
     not_limits = {"services", "target", "compression", "user_agent", "authority", "balancer"}
-    not_limits |= {"access_log", "codec", "options", "resolvers"}
+    not_limits |= {"access_log", "codec", "network", "options", "resolvers"}
     names = set(inspect.signature(kind).parameters) - not_limits
     assert names - code_of(read("limits.md")) == set()
 
@@ -98,6 +98,12 @@ def test_every_limit_has_a_line(kind: type) -> None:
         (stats.CallStats, "stats.md"),
         (stats.ConnectionStats, "stats.md"),
         (stats.ListenerStats, "stats.md"),
+        (gyr.Clock, "testing.md"),
+        (gyr.ManualClock, "testing.md"),
+        (gyr.Network, "testing.md"),
+        (testing.MemoryNetwork, "testing.md"),
+        (testing.Faults, "testing.md"),
+        (testing.Serving, "testing.md"),
     ],
 )
 def test_every_attribute_is_explained(kind: type, page: str) -> None:

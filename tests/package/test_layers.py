@@ -34,6 +34,11 @@ C_CLOCKS_AND_IO = re.compile(
     r"\b(clock_gettime|gettimeofday|pthread_\w+)\b|\b(posix|libc)\.(time|select|unistd|signal)\b"
     r'|"(time|pthread|unistd|poll|sys/(socket|time|epoll|select))\.h"'
 )
+# What goes past the clock of a network, which tests move.
+TIME = re.compile(
+    r"loop\.(time|call_later|call_at)\(|\bmonotonic\(\)(?!'s)"
+    r"|asyncio\.(timeout_at\(|timeout\((?!None)|wait_for\(|sleep\((?!0\)))"
+)
 NATIVE_IMPORT = re.compile(
     r"""^[ \t]*(?:
         from[ \t]+(?P<base>[\w.]+)[ \t]+c?import[ \t]+(?:\((?P<several>[^)]*)\)|(?P<names>.*))
@@ -146,6 +151,22 @@ def test_below_transport_nothing_waits_or_reads_a_clock(path: Path) -> None:
 def test_tools_and_services_use_public_names(path: Path) -> None:
     forbidden = CONTRACTS["public-names"]["forbidden_modules"]
     assert [name for name in imports(path) if within(name, forbidden)] == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        path
+        for path in FILES
+        if levels()[CLIENT][0] <= layer_of(path) <= levels()[TRANSPORT][0]
+        # The clock, and what are loops themselves.
+        and path.stem not in ("clock", "blocking", "janitor")
+    ],
+    ids=str,
+)
+def test_nobody_but_the_clock_and_the_loops_reads_the_time_or_sets_timers(path: Path) -> None:
+    text = (SOURCE / path).read_text(encoding="utf-8")
+    assert [found[0] for found in TIME.finditer(text)] == []
 
 
 def test_imports_are_found_in_native_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

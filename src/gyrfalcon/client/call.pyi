@@ -91,7 +91,8 @@ class Call(Waiting):
         """The server's address, as in ServerContext.peer; None before the call has a connection."""
     @property
     def deadline(self) -> float | None:
-        """When the call must be done, in seconds on time.monotonic()'s clock, or None."""
+        """When the call must be done, in seconds on time.monotonic()'s clock (the clock of the
+        channel's network, if it has another), or None."""
     def time_remaining(self) -> float | None:
         """Seconds until the deadline, zero when it has passed; None when there is none."""
     def cancel(self) -> bool:

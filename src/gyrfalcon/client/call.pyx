@@ -25,7 +25,7 @@ from .._core.stream cimport (
     Stream,
 )
 from ..transport.blocking cimport SharedLoop
-from ..transport.clock cimport Clock
+from ..transport.clock cimport Clock, wall_time
 from ..transport.driver cimport Driver
 from ..transport.interception cimport Interceptors
 from ..transport.propagation cimport CallScope, channel_made, current_scope, has_servers
@@ -100,7 +100,7 @@ cdef class ClientDriver(Driver):
         running = self.connection.open_streams
         return CallStats(
             started, self.calls_succeeded, max(started - self.calls_succeeded - running, 0),
-            self.wall_time(self.stream_at))
+            wall_time(self.stream_at))
 
     @property
     def takes_calls(self):

@@ -58,7 +58,8 @@ class ServerContext(Waiting):
         """The client's address: "ipv4:127.0.0.1:50051", "ipv6:[::1]:50051", "unix:"."""
     @property
     def deadline(self) -> float | None:
-        """When the call must be done, in seconds on time.monotonic()'s clock, or None."""
+        """When the call must be done, in seconds on time.monotonic()'s clock (the clock of the
+        server's network, if it has another), or None."""
     @property
     def cancelled(self) -> bool:
         """Whether the call is over for the client: cancelled, past its deadline or disconnected."""

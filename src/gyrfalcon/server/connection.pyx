@@ -19,6 +19,7 @@ from .._core.connection cimport Connection
 from .._core.stream cimport Sink, Stream
 from ..transport.interception cimport Interceptors
 from ..transport.propagation cimport has_channels, server_made
+from ..transport.clock cimport wall_time
 from ..wire.exchange cimport ServerWire
 from .call cimport CallHost, Handler, PyContext_Copy, ServerContext, negotiate
 
@@ -113,7 +114,7 @@ cdef class ServerDriver(CallHost):
             self.calls_started,
             self.calls_succeeded,
             max(<int64_t> (self.calls_started - self.calls_succeeded) - self.running, 0),
-            self.wall_time(self.stream_at),
+            wall_time(self.stream_at),
         )
 
     def worker_pool(self):

@@ -89,4 +89,3 @@ cdef class SharedLoop:
     cdef double run_timers(self) except? -2
     cdef int attend(self, Py_ssize_t change) except -1
     cdef int close_doomed(self) except -1
-    cdef int close_pipe(self) except -1

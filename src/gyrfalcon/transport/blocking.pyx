@@ -312,14 +312,9 @@ cdef class SharedLoop:
     def __dealloc__(self):
         if self.mutex != NULL:
             PyThread_free_lock(self.mutex)
-        self.close_pipe()
-
-    cdef int close_pipe(self) except -1:
         for descriptor in (self.wake_read, self.wake_write):
             if descriptor >= 0:
                 os.close(descriptor)
-        self.wake_read = self.wake_write = -1
-        return 0
 
     # ------------------------------------------------------------------ one thread at a time
 
@@ -390,7 +385,7 @@ cdef class SharedLoop:
             self.poked = True
             if self.kept:
                 self.janitor.wake()
-            elif self.wake_write >= 0:
+            else:
                 try:
                     os.write(self.wake_write, b"!")
                 except BlockingIOError:

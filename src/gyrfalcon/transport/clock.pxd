@@ -1,4 +1,6 @@
 cdef double monotonic() noexcept
+cdef double coarse_time() noexcept
+cdef object wall_time(double moment)
 
 cdef class Clock:
     cdef double now(self) noexcept

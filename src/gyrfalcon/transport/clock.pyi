@@ -69,7 +69,8 @@ class Timer:
         """Whether it has neither been called nor cancelled."""
     def call(self) -> None:
         """Call what is to be called (its loop does this)."""
-    def __lt__(self, other: Timer) -> bool: ...
+    def __lt__(self, value: Timer, /) -> bool: ...
+    def __gt__(self, value: Timer, /) -> bool: ...
 
 SYSTEM_CLOCK: Final[Clock]
 """The clock of networks that have no other."""

@@ -9,9 +9,10 @@ import asyncio
 import contextvars
 import heapq
 import threading
+import time
 from asyncio import events as asyncio_events
 
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, clockid_t, timespec
 
 # uvloop's timers count in milliseconds and may fire that much early.
 cdef double TIMER_GRAIN = 0.001
@@ -25,6 +26,31 @@ cdef double monotonic() noexcept:
     cdef timespec now
     clock_gettime(CLOCK_MONOTONIC, &now)
     return <double> now.tv_sec + <double> now.tv_nsec * 1e-9
+
+
+cdef extern from *:
+    """
+    #include <time.h>
+    /* Linux: the same clock to some milliseconds, in 5 ns instead of 23 or more. */
+    #ifdef CLOCK_MONOTONIC_COARSE
+    #define GYR_COARSE CLOCK_MONOTONIC_COARSE
+    #else
+    #define GYR_COARSE CLOCK_MONOTONIC
+    #endif
+    """
+    clockid_t COARSE "GYR_COARSE"
+
+
+cdef double coarse_time() noexcept:
+    """monotonic(), to a few milliseconds: for figures, never for what is waited for."""
+    cdef timespec now
+    clock_gettime(COARSE, &now)
+    return <double> now.tv_sec + <double> now.tv_nsec * 1e-9
+
+
+cdef object wall_time(double moment):
+    """A moment of coarse_time() as time.time() has it; None for 0, which is never."""
+    return time.time() - (monotonic() - moment) if moment else None
 
 
 cdef class Clock:

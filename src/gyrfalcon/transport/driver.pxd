@@ -46,4 +46,3 @@ cdef class Driver:
     cdef bint may_run_tasks(self) except -1
     cdef int fail_stream(self, Stream stream) except -1
     cdef void note_activity(self) noexcept
-    cdef object wall_time(self, double moment)

@@ -6,17 +6,16 @@ of the loop produced in one piece. Everything happens in the loop's own thread.
 import asyncio
 import logging
 import threading
-import time
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from libc.stdint cimport uint8_t
-from posix.time cimport clock_gettime, clockid_t, timespec
 
 from .._core.connection cimport Connection
 from .._core.stream cimport Link, Sink, Stream
 
+from .clock cimport SYSTEM, Clock, coarse_time, wall_time
+
 from ..rpc.stats import CONNECTIONS, ConnectionStats
-from .clock cimport SYSTEM, Clock, monotonic
 
 from .addresses import describe_address
 
@@ -33,26 +32,6 @@ cdef int INTERNAL_ERROR = 2
 cdef object current_task = asyncio.current_task
 
 _buffers = threading.local()
-
-
-cdef extern from *:
-    """
-    #include <time.h>
-    /* Linux: the same clock to some milliseconds, in 5 ns instead of 23 or more. */
-    #ifdef CLOCK_MONOTONIC_COARSE
-    #define GYR_COARSE CLOCK_MONOTONIC_COARSE
-    #else
-    #define GYR_COARSE CLOCK_MONOTONIC
-    #endif
-    """
-    clockid_t COARSE "GYR_COARSE"
-
-
-cdef double coarse_time() noexcept:
-    """monotonic(), to a few milliseconds."""
-    cdef timespec now
-    clock_gettime(COARSE, &now)
-    return <double> now.tv_sec + <double> now.tv_nsec * 1e-9
 
 
 cdef object read_buffer(loop):
@@ -307,14 +286,10 @@ cdef class Driver:
                 self.stream_at = now
             self.streams_seen = link.streams_started
 
-    cdef object wall_time(self, double moment):
-        """A moment as time.time() has it; None for 0, which is never."""
-        return time.time() - (monotonic() - moment) if moment else None
-
     def stats(self):
         """The figures of this connection, as rpc.stats.ConnectionStats. Any thread."""
         cdef Connection connection = self.connection
-        cdef object opened = self.wall_time(self.stream_at)
+        cdef object opened = wall_time(self.stream_at)
         return ConnectionStats(
             id=self.id,
             local=describe_address(self.transport.get_extra_info("sockname")),
@@ -327,8 +302,8 @@ cdef class Driver:
             keepalives_sent=self.keepalives_sent,
             last_local_stream=None if connection.is_server else opened,
             last_remote_stream=opened if connection.is_server else None,
-            last_message_sent=self.wall_time(self.sent_at),
-            last_message_received=self.wall_time(self.received_at),
+            last_message_sent=wall_time(self.sent_at),
+            last_message_received=wall_time(self.received_at),
             send_window=connection.send_window,
             receive_window=connection.receive_window,
             received_goaway=connection.goaway_code if connection.goaway_received else None,

@@ -106,7 +106,7 @@ class Faults:
 
     # ------------------------------------------------------------------ for the network
 
-    def add(self, link: Link, loop: asyncio.AbstractEventLoop) -> None:
+    def _add(self, link: Link, loop: asyncio.AbstractEventLoop) -> None:
         """Take a new connection on (loop of the server)."""
         self._loop = loop
         self._links = [*self._live(), link]

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..policy.target import Address, TcpAddress, UnixAddress, parse_listen_address
 from ..rpc.stats import LISTENERS, ListenerStats
-from .addresses import is_ip_address
+from .addresses import describe_address, is_ip_address
 from .clock import Clock
 from .faults import Faults, Link
 from .network import Network
@@ -140,7 +140,7 @@ class MemoryNetwork(Network):
             made,
         )
         link = Link(*ends)
-        self._faults_of(address).add(link, listener.loop)
+        self._faults_of(address)._add(link, listener.loop)
         return link
 
     def _find(self, address: Address) -> MemoryListener | None:
@@ -211,16 +211,17 @@ class MemoryListener:
         self.address = str(address)
         self.port = address.port if isinstance(address, TcpAddress) else 0
         self.context = contextvars.copy_context()
+        self.id = LISTENERS.add(self)
+        self._bound = describe_address(_name(address))
         self._closed = closed
         self._started = False
         # What connects them and what refuses them.
         self._waiting: list[tuple[Callable[[], object], Callable[[], object]]] = []
         self._adopting: set[asyncio.Task[Any]] = set()
-        self.id = LISTENERS.add(self)
 
     def stats(self) -> ListenerStats:
         """Its id and its address. Any thread."""
-        return ListenerStats(self.id, self.address, (self.address,))
+        return ListenerStats(self.id, self.address, (self._bound,))
 
     async def start(self) -> None:
         """Accept connections; no effect when it does."""

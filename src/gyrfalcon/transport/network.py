@@ -20,19 +20,24 @@ class Listening(Protocol):
     @property
     def address(self) -> str:
         """The address, as it is shown."""
+        ...
 
     @property
     def port(self) -> int:
         """Its port; 0 for what has none."""
+        ...
 
     async def start(self) -> None:
         """Accept connections; no effect when it does."""
+        ...
+
+    def stats(self) -> ListenerStats:
+        """Its figures. Any thread."""
+        ...
 
     def close(self) -> None:
         """Accept no more connections; those that are there stay."""
-
-    def stats(self) -> ListenerStats:
-        """Its id and its addresses. Any thread."""
+        ...
 
 
 class Network:
