@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
 
 import gyrfalcon as gyr
-from tests.call.service import collect, collect_failing, message, serving
+from tests.call.service import collect, collect_failing, expire, message, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -30,9 +30,11 @@ class Source:
 
     def __init__(self, count: int) -> None:
         self.count = count
+        self.started = asyncio.Event()
         self.closed = asyncio.Event()
 
     async def __call__(self) -> AsyncIterator[BytesValue]:
+        self.started.set()
         try:
             for number in range(self.count):
                 yield message(b"%d" % number)
@@ -73,8 +75,9 @@ async def test_a_source_that_waits_is_closed_when_the_server_ends_the_call() -> 
 async def test_a_source_that_waits_is_closed_when_the_deadline_passes() -> None:
     source = Source(1)
     async with serving(client_stream=join) as stub:
-        with pytest.raises(gyr.DeadlineExceeded):
-            await stub.client_stream(source(), timeout=0.1)
+        await expire(
+            lambda timeout: stub.client_stream(source(), timeout=timeout), source.started.is_set
+        )
         await source.closed.wait()
 
 
