@@ -23,7 +23,7 @@ from tests.endurance.memory import MIB, Peak
 from tests.endurance.programs import run, say, stdin_ends
 
 STEP = MIB
-# The consumer has stopped and the producer is stuck: as many calls in a row saw neither get further.
+# The consumer has stopped and the producer is stuck: so many calls in a row saw neither go on.
 STILL_CALLS = 1000
 
 

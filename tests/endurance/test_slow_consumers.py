@@ -32,9 +32,9 @@ def most_ahead(scenario: str, size: int, *, threads: bool) -> int:
     return 2 * one_way if scenario == "chat" else one_way
 
 
-# Bytes that a producer which is stuck is ahead by, at the least. Its peer has taken a window's worth
-# of bytes, of which were consumed and not announced: under half a window, for libnghttp2 sends
-# WINDOW_UPDATE from there on, and under a portion, which the stream has not told libnghttp2 of. The
+# Bytes that a stuck producer is ahead by, at the least. Its peer has received a window of bytes it
+# gave no credit for. Of these may be consumed: under half a window, for libnghttp2 sends a
+# WINDOW_UPDATE from there on, and under a portion, which the stream keeps to itself so long. The
 # rest nobody has taken. And the producer has more than LOW_MARK waiting, or it would go on.
 LEAST_AHEAD = WINDOW - WINDOW // 2 - PORTION + LOW_MARK
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import traceback
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 POLLER = "grpc._cython.cygrpc.PollerCompletionQueue._handle_events"
 
 
-def is_for_a_closed_loop(error: object) -> bool:
+def is_for_a_closed_loop(error: BaseException) -> bool:
     """Whether grpc.aio had news for a loop that is closed by now.
 
     One poller serves all loops of the process: the loop that reads an event first passes it on to
@@ -23,7 +24,7 @@ def is_for_a_closed_loop(error: object) -> bool:
     # What uvloop calls so is uvloop.loop.Loop.call_soon_threadsafe.
     return any(
         caller == POLLER and called.endswith("call_soon_threadsafe")
-        for caller, called in zip(frames, frames[1:], strict=False)
+        for caller, called in itertools.pairwise(frames)
     )
 
 
@@ -35,8 +36,8 @@ async def passed_over(anyio_backend: object) -> asyncio.Queue[BaseException]:
     handle: Any = loop.get_exception_handler()
 
     def look_first(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        error = context.get("exception")
-        if is_for_a_closed_loop(error):
+        error: BaseException | None = context.get("exception")
+        if error is not None and is_for_a_closed_loop(error):
             errors.put_nowait(error)
         else:
             handle(loop, context)
