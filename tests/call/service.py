@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import socket
+import sys
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, ClassVar
 
 from google.protobuf.wrappers_pb2 import BytesValue
@@ -14,6 +16,10 @@ from gyrfalcon.testing import Clock, Serving, serve
 
 # A test that waits this long for anything has failed; nothing here takes a tenth of it.
 SAFETY_NET_S = 30.0
+
+# For a deadline that is to pass while a handler runs: on a machine that is busy it may pass before
+# the handler has begun. Then once more, with more time.
+TIMEOUTS_S = (0.1, 1.0, 10.0)
 
 SERVICE = "tests.Calls"
 
@@ -75,6 +81,20 @@ async def timer_set(clock: Clock, seconds: float) -> None:
     """Wait until something waits for the clock to be so many seconds on."""
     while clock.next_timer != clock.time() + seconds:  # noqa: ASYNC110
         await asyncio.sleep(0)
+
+
+@contextmanager
+def free_port() -> Iterator[int]:
+    """A port of 127.0.0.1 where nobody listens, until the test does so itself."""
+    with socket.socket() as kept:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        port: int = kept.getsockname()[1]
+        if sys.platform == "darwin":
+            kept.close()  # which lets nobody listen there before
+        # Elsewhere it stays bound: no other process gets the port, nor does a connection to it find
+        # itself, with this port at both its ends.
+        yield port
 
 
 def message(data: bytes = b"") -> BytesValue:

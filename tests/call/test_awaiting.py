@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
 
 import gyrfalcon as gyr
-from tests.call.service import Stub, message, serving
+from tests.call.service import TIMEOUTS_S, Stub, message, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -135,9 +135,11 @@ async def test_the_requests_of_a_handler(way: Way) -> None:
 
 
 async def test_a_wait_that_runs_out_cancels_the_call_that_it_waited_for() -> None:
+    started = asyncio.Event()
     ended: asyncio.Queue[None] = asyncio.Queue()
 
     async def hang(request: BytesValue, ctx: gyr.ServerContext) -> BytesValue:
+        started.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -146,10 +148,14 @@ async def test_a_wait_that_runs_out_cancels_the_call_that_it_waited_for() -> Non
 
     async with serving(unary=hang) as stub:
         for _ in range(3):
-            call = stub.unary(message())
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(call, 0.05)
-            assert call.cancelled()
+            started.clear()
+            for timeout in TIMEOUTS_S:
+                call = stub.unary(message())
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(call, timeout)
+                assert call.cancelled()
+                if started.is_set():
+                    break
             await ended.get()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +12,16 @@ from google.protobuf.wrappers_pb2 import BytesValue
 
 import gyrfalcon as gyr
 from gyrfalcon.testing import Clock, MemoryNetwork, Serving, serve
-from tests.call.service import SAFETY_NET_S, Calls, Stub, collect, message, serving, timer_set
+from tests.call.service import (
+    SAFETY_NET_S,
+    Calls,
+    Stub,
+    collect,
+    free_port,
+    message,
+    serving,
+    timer_set,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -68,13 +76,6 @@ async def listener(
         for writer in writers:
             writer.close()
         await server.wait_closed()
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 async def failure(target: str) -> gyr.RpcError:
@@ -319,8 +320,9 @@ async def test_a_name_that_is_not_resolved_is_unavailable_and_named() -> None:
 
 
 async def test_a_refused_connection_is_unavailable_and_named() -> None:
-    target = f"127.0.0.1:{free_port()}"
-    error = await failure(target)
+    with free_port() as port:
+        target = f"127.0.0.1:{port}"
+        error = await failure(target)
     assert type(error) is gyr.Unavailable
     assert f"connect to {target}" in error.message
     assert "refused" in error.message

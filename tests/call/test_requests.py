@@ -31,9 +31,11 @@ class Source:
 
     def __init__(self, count: int) -> None:
         self.count = count
+        self.started = asyncio.Event()
         self.closed = asyncio.Event()
 
     async def __call__(self) -> AsyncIterator[BytesValue]:
+        self.started.set()
         try:
             for number in range(self.count):
                 yield message(b"%d" % number)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
@@ -14,7 +14,10 @@ from google.protobuf.wrappers_pb2 import BytesValue
 import gyrfalcon as gyr
 from gyrfalcon.testing import Clock, serve
 from tests.call.service import (
+    CLIENT_STREAM,
     SAFETY_NET_S,
+    SERVER_STREAM,
+    SERVICE,
     UNARY,
     Calls,
     Stub,
@@ -280,6 +283,57 @@ async def test_calls_go_on_while_a_server_on_the_same_loop_is_replaced() -> None
 async def test_services_that_are_none_are_refused(services: Any, problem: str) -> None:
     with pytest.raises((TypeError, ValueError), match=problem):
         gyr.Server(services)
+
+
+def definition(*methods: gyr.Method[Any, Any]) -> gyr.ServiceDefinition:
+    return gyr.ServiceDefinition(SERVICE, methods)
+
+
+class Generated(gyr.Service):
+    """As the generator writes it: every method stands in for one to come."""
+
+    __gyr_service__: ClassVar = definition(UNARY, SERVER_STREAM)
+
+    async def unary(self, request: BytesValue, ctx: gyr.ServerContext) -> BytesValue:
+        raise AssertionError("what stands in for a handler is not to be called")
+
+    async def server_stream(
+        self, request: BytesValue, ctx: gyr.ServerContext
+    ) -> AsyncIterator[BytesValue]:
+        raise AssertionError("what stands in for a handler is not to be called")
+        yield message()
+
+
+class First(Generated):
+    async def unary(self, request: BytesValue, ctx: gyr.ServerContext) -> BytesValue:
+        return message(b"first")
+
+
+class Redefined(First):
+    """The same service with a method more, which has its handler right here."""
+
+    __gyr_service__: ClassVar = definition(UNARY, SERVER_STREAM, CLIENT_STREAM)
+
+    async def client_stream(
+        self, requests: AsyncIterator[BytesValue], ctx: gyr.ServerContext
+    ) -> BytesValue:
+        return message(b"redefined")
+
+
+async def test_of_classes_that_define_one_service_the_most_derived_has_its_way() -> None:
+    async with asyncio.timeout(SAFETY_NET_S), gyr.Server([Redefined()]) as server:
+        port = await server.listen("127.0.0.1:0")
+        async with gyr.Channel(f"127.0.0.1:{port}") as channel:
+            stub = Stub(channel)
+            assert (await stub.unary(message())).value == b"first"
+            assert (await stub.client_stream([])).value == b"redefined"
+            with pytest.raises(gyr.Unimplemented, match="there is no method"):
+                await collect(stub.server_stream(message()))
+
+
+async def test_one_service_of_two_objects_is_refused_however_they_are_related() -> None:
+    with pytest.raises(ValueError, match="served twice"):
+        gyr.Server([First(), Redefined()])
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ from tests.endurance.memory import MIB, Peak
 from tests.endurance.programs import run, say, stdin_ends
 
 STEP = MIB
-# The consumer has stopped and the producer is stuck: as many calls in a row saw it no further.
-STILL_CALLS = 100
+# The consumer has stopped and the producer is stuck: so many calls in a row saw neither go on.
+STILL_CALLS = 1000
 
 
 class Producer:
@@ -176,23 +176,24 @@ class Client:
         answer: dict[str, int] = json.loads(reply.value)
         return answer
 
-    async def ahead(self, **order: int) -> int:
-        """How many messages the producer has made that the consumer has not taken."""
+    async def ahead(self, **order: int) -> tuple[int, int]:
+        """How many messages have been made, and how many of them the consumer has not taken."""
         server = await self.ask(**order)
         made = self.producer.made + server["made"]
         taken = self.consumer.taken + server["taken"]
         self.most_ahead = max(self.most_ahead, made - taken)
-        return made - taken
+        return made, made - taken
 
     async def stop_for_a_while(self) -> int:
         """Take nothing until the producer gets no further; how far ahead it is then."""
-        ahead = await self.ahead()
+        # Not the distance alone: that stands still too while both go at one pace.
+        seen = await self.ahead()
         still = 0
         while still < STILL_CALLS:
             now = await self.ahead()
-            still = still + 1 if now == ahead else 0
-            ahead = now
-        return ahead
+            still = still + 1 if now == seen else 0
+            seen = now
+        return seen[1]
 
     async def pace(self, taken: int) -> None:
         """Let the producer run ahead; halfway, for as long as it does."""

@@ -8,7 +8,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 import gyrfalcon as gyr
-from tests.call.service import BIDI, CLIENT_STREAM, METHODS, SERVER_STREAM, UNARY
+from tests.call.service import (
+    BIDI,
+    CLIENT_STREAM,
+    METHODS,
+    SERVER_STREAM,
+    TIMEOUTS_S,
+    UNARY,
+)
 from tests.interop.clients import Method
 from tests.interop.pairs import Pairing, call, every_pairing
 from tests.interop.servers import Context
@@ -43,20 +50,26 @@ class Waiting:
 async def test_the_deadline_ends_the_call_at_both_ends(pairing: Pairing, method: Method) -> None:
     handler = Waiting()
     async with pairing.connect(handler) as client:
-        outcome = await call(client, method, [b""], timeout=0.3)
-        assert outcome.code == gyr.StatusCode.DEADLINE_EXCEEDED
+        for timeout in TIMEOUTS_S:
+            outcome = await call(client, method, [b""], timeout=timeout)
+            assert outcome.code == gyr.StatusCode.DEADLINE_EXCEEDED
+            if handler.started.is_set():
+                break
         await handler.cancelled.wait()
 
 
 async def test_replies_before_the_deadline_arrive(pairing: Pairing) -> None:
     handler = Waiting(replies=3)
     async with pairing.connect(handler) as client:
-        running = client.start(BIDI, None, timeout=1.0)
-        await running.send(b"")
-        for number in range(3):
-            assert await running.receive() == b"%d" % number
-        assert await running.receive() is None
-        assert (await running.outcome()).code == gyr.StatusCode.DEADLINE_EXCEEDED
+        for timeout in TIMEOUTS_S:
+            running = client.start(BIDI, [b""], timeout=timeout)
+            replies = []
+            while (reply := await running.receive()) is not None:
+                replies.append(reply)
+            assert (await running.outcome()).code == gyr.StatusCode.DEADLINE_EXCEEDED
+            if len(replies) == 3:
+                break
+        assert replies == [b"0", b"1", b"2"]
         await handler.cancelled.wait()
 
 
@@ -82,9 +95,12 @@ async def test_the_server_knows_how_much_time_is_left(pairing: Pairing) -> None:
 async def test_a_deadline_while_the_client_sends(pairing: Pairing) -> None:
     handler = Waiting()
     async with pairing.connect(handler) as client:
-        running = client.start(CLIENT_STREAM, None, timeout=0.5)
-        await running.send(b"")
-        assert (await running.outcome()).code == gyr.StatusCode.DEADLINE_EXCEEDED
+        for timeout in TIMEOUTS_S:
+            running = client.start(CLIENT_STREAM, None, timeout=timeout)
+            await running.send(b"")
+            assert (await running.outcome()).code == gyr.StatusCode.DEADLINE_EXCEEDED
+            if handler.started.is_set():
+                break
         await handler.cancelled.wait()
 
 

@@ -424,8 +424,12 @@ async def test_the_callers_cancel_resets_the_stream_at_once() -> None:
 
 async def test_a_deadline_resets_the_stream() -> None:
     async with raw_peer() as (server, stub):
-        call = stub.unary(message(), timeout=0.3)
+        # On a connection that is there: the request leaves at once, so before its deadline.
+        first = stub.unary(message())
         peer = await server.accept()
+        await peer.respond((await peer.whole_request()).stream_id, frame(HELLO))
+        await first
+        call = stub.unary(message(), timeout=0.1)
         stream_id = (await peer.whole_request()).stream_id
         assert (await failure(call)).code == gyr.StatusCode.DEADLINE_EXCEEDED
         assert await peer.reset_of(stream_id) == ErrorCodes.CANCEL

@@ -30,6 +30,11 @@ TEXTS = [
     "\"quoted\" \\ and 'so'",
 ]
 
+# What grpc.aio's caller may get instead of the status that came, when a stream ends while
+# a request is being written: one call in 60 to Gyrfalcon's server and one in 30 to grpc.aio's own,
+# after the same frames from both. test_raw_streams.py looks at what Gyrfalcon's server sends.
+WRITE_FAILED = (13, "Internal error from Core")
+
 
 def failing(code: int, text: str, details: bytes = b"") -> Handler:
     async def fail(requests: AsyncIterator[bytes], ctx: Context) -> AsyncIterator[bytes]:
@@ -133,13 +138,13 @@ async def test_a_server_may_end_before_its_client_has_sent_all(pairing: Pairing,
             await ctx.fail(code, "enough")
         yield first
 
-    # grpc.aio says INTERNAL when a stream ends while it writes, whoever its server is.
     methods = (CLIENT_STREAM,) if pairing is FROM_AIO else (CLIENT_STREAM, BIDI)
     async with pairing.connect(early) as client:
         for method in methods:
             outcome = await call(client, method, repeat(b"x" * 1000))
-            assert outcome.code == code
             assert outcome.replies == ([] if code else [b"x" * 1000])
+            if not (pairing is FROM_AIO and (outcome.code, outcome.message) == WRITE_FAILED):
+                assert outcome.code == code
         # The connection goes on, with all of its window.
         for _ in range(3):
             assert (await call(client, CLIENT_STREAM, [b"x" * 2**20])).code == code

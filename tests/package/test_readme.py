@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
+
+from tests.call.service import free_port
 
 ROOT = Path(__file__).parents[2]
 PRINTED_PORT = "50051"
@@ -25,15 +26,14 @@ def blocks() -> dict[str, str]:
     return found
 
 
-def free_port() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return str(listener.getsockname()[1])
-
-
 def test_the_first_service_runs_as_printed(tmp_path: Path) -> None:
     code = blocks()
     assert set(code) == {"greeter.proto", "sh", "server.py", "client.py", "text"}
-    port = free_port()
+    with free_port() as port:
+        try_the_service(code, tmp_path, str(port))
+
+
+def try_the_service(code: dict[str, str], tmp_path: Path, port: str) -> None:
     for name in ("greeter.proto", "server.py", "client.py"):
         text = code[name].replace(PRINTED_PORT, port)
         (tmp_path / name).write_text(text, encoding="utf-8")

@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 
 import gyrfalcon as gyr
-from gyrfalcon.testing import serve
+from gyrfalcon.testing import Clock, serve
 from retail.client import CHANGED_ORDERS, NEW_ORDER
 from retail.proto.order_management_gyr import OrderManagementStub
 from retail.proto.order_management_pb2 import CombinedShipment, Order
@@ -123,11 +123,12 @@ async def test_no_updates_are_answered_too(sqlite_url: str) -> None:
 
 
 class Watched(OrderManagement):
-    """Says when updateOrders has received an order, and when its handler has ended."""
+    """Says when updateOrders has used an order, and when its handler has ended."""
 
     def __init__(self, store: OrderStore) -> None:
         super().__init__(store)
-        self.received = asyncio.Event()
+        self.received = 0
+        self.news = asyncio.Event()
         self.ended = asyncio.Event()
 
     async def update_orders(
@@ -141,24 +142,26 @@ class Watched(OrderManagement):
     async def _watch(self, requests: AsyncIterator[Order]) -> AsyncIterator[Order]:
         async for order in requests:
             yield order
-            self.received.set()
+            self.received += 1
+            self.news.set()
 
 
 @pytest.mark.parametrize("how", ["cancelled", "deadline", "channel closed"])
 async def test_updates_that_do_not_end_change_nothing(database_url: str, how: str) -> None:
     async with open_store(database_url) as store:
         service = Watched(store)
-        async with serve(service) as channel:
-            call = OrderManagementStub(channel).update_orders(
-                timeout=0.5 if how == "deadline" else 60.0
-            )
+        clock = Clock()
+        async with serve(service, clock=clock) as channel:
+            call = OrderManagementStub(channel).update_orders(timeout=60.0)
             await call.send(Order(id="102", items=["changed"]))
             await call.send(Order(id="new"))
-            await service.received.wait()
+            await service.news.wait()
             if how == "cancelled":
                 call.cancel()
             elif how == "channel closed":
                 await channel.close(grace=0)
+            else:
+                clock.advance(60.0)
             code = (
                 gyr.StatusCode.DEADLINE_EXCEEDED if how == "deadline" else gyr.StatusCode.CANCELLED
             )

@@ -16,6 +16,7 @@ cdef class Connection:
     cdef readonly Py_ssize_t open_streams
     cdef readonly size_t max_header_bytes
     cdef readonly size_t max_receive_bytes
+    cdef readonly uint32_t max_concurrent_streams
 
     # output
     cdef uint8_t *out               # where output is put: `small`, or inside `large`
@@ -39,6 +40,15 @@ cdef class Connection:
     cdef object callback_error
     cdef str library_message
     cdef uint32_t own_goaway_code
+    cdef bint limit_announced       # the first SETTINGS went out
+
+    # streams over max_concurrent_streams
+    cdef readonly uint64_t refused_streams
+    cdef uint64_t refusals_counted  # of them, against the limit of resets
+    cdef double refusal_tokens
+    cdef double refusal_time
+    cdef Py_ssize_t refusals_waiting    # RST_STREAM frames that are not sent yet
+    cdef bint flooded               # there were too many of those
 
     # deadlines: a binary heap of streams
     cdef PyObject **heap
@@ -51,6 +61,13 @@ cdef class Connection:
     cdef Stream open_stream(self, Fields fields, Fields extra)
     cdef int append_output(self, const uint8_t *data, size_t length) except -1
     cdef int reserve_output(self, size_t length) except -1
+    cdef int announce_limit(self, const uint8_t *data, size_t length) except -1
+    cdef int refuse(self, int32_t stream_id) noexcept
+    cdef int refuse_stream(self, Stream stream) except -1
+    cdef int limit_refusals(self, double now) except -1
+    cdef int fail_for_flood(self) except -1
+    cdef int make_room(self) except -1
+    cdef int give_up_newest(self) except -1
     cdef int end_stream(self, Stream stream, int64_t code) except -1
     cdef int give_up_unsent(self) except -1
     cdef int release_streams(self, int64_t code) except -1

@@ -27,7 +27,14 @@ cdef size_t LARGE_OUTPUT = 64 * 1024
 # A block this many times over the limit is not decoded to its end for the sake of a good answer.
 cdef int HEADER_SLACK = 8
 cdef int64_t LOST = -2
+cdef int NO_ROOM = 8       # the gRPC status of a message that is given up: RESOURCE_EXHAUSTED
 cdef int32_t LARGEST_FRAME = 64 * 1024
+# RST_STREAM frames for refused streams that wait to be sent: a peer that opens more than its streams
+# and reads nothing is hung up on. Each takes some 400 bytes in libnghttp2 until it is sent.
+cdef Py_ssize_t REFUSALS_WAITING = 4096
+cdef uint32_t MANY_STREAMS = 0x7fffffff
+# The value in the first entry of a SETTINGS frame (RFC 9113 6.5.1): after frame head and identifier.
+cdef size_t FIRST_VALUE = 9 + 2
 
 cdef nghttp2_session_callbacks *CALLBACKS = NULL
 cdef nghttp2_option *OPTIONS = NULL
@@ -49,6 +56,8 @@ cdef int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame,
     cdef Stream stream
     try:
         if frame.headers.cat == NGHTTP2_HCAT_REQUEST:
+            if connection.open_streams >= <Py_ssize_t> connection.max_concurrent_streams:
+                return connection.refuse(frame.hd.stream_id)
             stream = Stream.__new__(Stream)
             stream.id = frame.hd.stream_id
             stream.is_server = True
@@ -129,6 +138,8 @@ cdef int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t stream_i
         return 0
     try:
         (<Stream> pointer).receive_data(data, length)
+        while connection.link.unfinished > connection.link.unread_limit:
+            connection.give_up_newest()
         return 0
     except BaseException as error:
         return keep_error(connection, error)
@@ -186,6 +197,9 @@ cdef int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame,
                                   or nghttp2_http2_strerror(frame.goaway.error_code).decode())
         except BaseException as error:
             return keep_error(connection, error)
+    if (frame.hd.type == NGHTTP2_RST_STREAM and connection.refusals_waiting
+            and frame.rst_stream.error_code == NGHTTP2_REFUSED_STREAM):
+        connection.refusals_waiting -= 1
     if (frame.hd.flags & NGHTTP2_FLAG_END_STREAM if connection.is_server
             else frame.hd.type == NGHTTP2_HEADERS) and (
             frame.hd.type == NGHTTP2_HEADERS or frame.hd.type == NGHTTP2_DATA):
@@ -309,10 +323,11 @@ cdef class Connection:
     to send with `take_output()`. `next_timeout()` says when `on_timeout(now)` wants to be called
     (seconds on the clock of whoever sets deadlines). It belongs to one thread at a time.
 
-    Limits: `max_concurrent_streams` of the peer's; `stream_window` and `connection_window` bytes;
-    `max_header_bytes` a header list may have (RFC 9113 6.5.2 counting) before the stream is marked
-    `oversized_head`; `max_receive_bytes` a message may have; `max_unread_bytes` of whole messages
-    held for applications before the connection's window stays shut.
+    Limits: `max_concurrent_streams` of the peer's, more are refused; `stream_window` and
+    `connection_window` bytes; `max_header_bytes` a header list may have (RFC 9113 6.5.2 counting)
+    before the stream is marked `oversized_head`; `max_receive_bytes` a message may have;
+    `max_unread_bytes` of whole messages held for applications before the connection's window stays
+    shut; of messages that are not whole yet the same, the newest wait for room or are given up.
     """
 
     def __cinit__(self, *, bint server, uint32_t max_concurrent_streams=1000,
@@ -326,6 +341,8 @@ cdef class Connection:
         self.ready = []
         self.max_header_bytes = max_header_bytes
         self.max_receive_bytes = max_receive_bytes
+        self.max_concurrent_streams = max_concurrent_streams
+        self.refusal_tokens = RESET_BURST
         if server:
             rv = nghttp2_session_server_new2(&self.session, CALLBACKS, <void *> self, OPTIONS)
         else:
@@ -334,12 +351,15 @@ cdef class Connection:
             raise MemoryError()
         self.link.session = self.session
         self.link.unread_limit = max_unread_bytes
+        self.link.stream_window = stream_window
         self.link.portion = max(min(<size_t> 65536, <size_t> (stream_window // 4)), <size_t> 1)
         self.link.ready = <PyObject *> self.ready
         self.link.dirty = True
         if server:
+            # libnghttp2 ends the connection over one stream too many. So it is told of no limit: the
+            # peer is (`announce_limit`), and `on_begin_headers` refuses what is over it.
             settings[count].settings_id = NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS
-            settings[count].value = max_concurrent_streams
+            settings[count].value = MANY_STREAMS
         else:
             settings[count].settings_id = NGHTTP2_SETTINGS_ENABLE_PUSH
             settings[count].value = 0
@@ -357,7 +377,7 @@ cdef class Connection:
         rv = nghttp2_submit_settings(self.session, 0, settings, count)
         if rv != 0:
             raise ValueError(f"HTTP/2 settings out of range ({nghttp2_strerror(rv).decode()}): "
-                             f"{stream_window=}, {max_frame_size=}, {max_concurrent_streams=}")
+                             f"{stream_window=}, {max_frame_size=}")
         rv = nghttp2_session_set_local_window_size(
             self.session, 0, 0, <int32_t> connection_window)
         if rv != 0:
@@ -389,7 +409,9 @@ cdef class Connection:
         if self.callback_error is not None:
             error, self.callback_error = self.callback_error, None
             raise error
-        if rv < 0:
+        if self.flooded:
+            self.fail_for_flood()
+        elif rv < 0:
             # The library could not answer on the connection (bad preface, flood): it is over.
             self.failure = (self.library_message
                             or nghttp2_strerror(<int> rv).decode("ascii"))
@@ -416,6 +438,8 @@ cdef class Connection:
         cdef bytes output
         if self.session == NULL:
             return b""
+        if self.link.stalled:
+            self.make_room()
         self.link.dirty = False
         self.out_limit = limit
         while self.out_length < limit:
@@ -428,7 +452,10 @@ cdef class Connection:
                 break
             if length == 0:
                 break
-            self.append_output(data, <size_t> length)
+            if self.is_server and not self.limit_announced and data[3] == NGHTTP2_SETTINGS:
+                self.announce_limit(data, <size_t> length)
+            else:
+                self.append_output(data, <size_t> length)
         else:
             self.link.dirty = True
         if self.large != NULL:
@@ -470,6 +497,17 @@ cdef class Connection:
         self.reserve_output(length)
         memcpy(self.out + self.out_length, data, length)
         self.out_length += length
+        return 0
+
+    cdef int announce_limit(self, const uint8_t *data, size_t length) except -1:
+        """Send the first frame, SETTINGS, with the limit on streams that is kept here."""
+        cdef size_t at = self.out_length + FIRST_VALUE
+        cdef uint32_t limit = self.max_concurrent_streams
+        cdef int index
+        self.append_output(data, length)
+        for index in range(4):
+            self.out[at + index] = <uint8_t> (limit >> (24 - 8 * index))
+        self.limit_announced = True
         return 0
 
     def take_ready(self):
@@ -559,6 +597,74 @@ cdef class Connection:
         self.disarm(stream)
         Py_DECREF(stream)
 
+    cdef int refuse(self, int32_t stream_id) noexcept:
+        """Server: refuse a stream whose head is coming (RFC 9113 5.1.2)."""
+        self.refused_streams += 1
+        if self.refusals_waiting >= REFUSALS_WAITING:
+            self.flooded = True
+            return NGHTTP2_ERR_CALLBACK_FAILURE
+        self.refusals_waiting += 1
+        nghttp2_submit_rst_stream(self.session, 0, stream_id, NGHTTP2_REFUSED_STREAM)
+        # No more of its head is shown, and no second RST_STREAM made.
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+
+    cdef int refuse_stream(self, Stream stream) except -1:
+        """Server: refuse a stream whose head came, for a reason of the caller's."""
+        self.refused_streams += 1
+        self.refusals_waiting += 1
+        return stream.reset(NGHTTP2_REFUSED_STREAM)
+
+    cdef int limit_refusals(self, double now) except -1:
+        """Hold the refused streams against the limit of resets a second; `now` in seconds."""
+        self.refusal_tokens += max(now - self.refusal_time, 0.0) * RESETS_A_SECOND
+        self.refusal_tokens = min(self.refusal_tokens, <double> RESET_BURST)
+        self.refusal_tokens -= <double> (self.refused_streams - self.refusals_counted)
+        self.refusal_time = now
+        self.refusals_counted = self.refused_streams
+        if self.refusal_tokens < 0:
+            self.fail_for_flood()
+        return 0
+
+    def count_refusals(self, double now):
+        """Server: end the connection when streams were refused faster than a peer may make the
+        server reset them; `now` in seconds on a clock that never goes back."""
+        self.limit_refusals(now)
+
+    cdef int fail_for_flood(self) except -1:
+        if self.failure is None and self.session != NULL:
+            self.failure = (f"{self.refused_streams} streams over max_concurrent_streams="
+                            f"{self.max_concurrent_streams}")
+            nghttp2_session_terminate_session(self.session, NGHTTP2_ENHANCE_YOUR_CALM)
+            self.link.dirty = True
+        return 0
+
+    cdef int make_room(self) except -1:
+        """Let the unfinished messages that wait for room go on, the oldest first, as many as can."""
+        cdef PyObject *pointer
+        cdef Stream oldest
+        while self.link.stalled:
+            pointer = self.first_stream
+            oldest = None
+            while pointer != NULL:
+                if (<Stream> pointer).stalled:
+                    oldest = <Stream> pointer
+                pointer = (<Stream> pointer).next
+            if not oldest.promise_room():
+                break
+            oldest.give_credit(True)
+        return 0
+
+    cdef int give_up_newest(self) except -1:
+        """Give up the newest of the messages that are not whole: the windows hold too much."""
+        cdef Stream stream = <Stream> self.first_stream
+        while stream.partial == NULL or self.link.favoured == <PyObject *> stream:
+            stream = <Stream> stream.next
+        stream.fail_input(
+            NO_ROOM,
+            f"message of {stream.message_length} bytes given up: its connection has no room for it "
+            f"beside older ones that are not whole yet (max_unread_bytes={self.link.unread_limit})")
+        return 0
+
     cdef int end_stream(self, Stream stream, int64_t code) except -1:
         if not self.is_server and not stream.head_sent:
             stream.events |= UNSENT
@@ -643,6 +749,13 @@ cdef class Connection:
     def receive_window(self):
         """Bytes that the peer may send at present, all streams together."""
         return 0 if self.session == NULL else nghttp2_session_get_local_window_size(self.session)
+
+    @property
+    def unfinished_bytes(self):
+        """Bytes of messages that are not whole yet."""
+        cdef PyObject *favoured = self.link.favoured
+        return (self.link.unfinished
+                + (0 if favoured == NULL else (<Stream> favoured).message_received))
 
     @property
     def can_open(self):

@@ -45,6 +45,10 @@ cdef extern from "<nghttp2/nghttp2.h>":
         nghttp2_frame_hd hd
         size_t padlen
 
+    ctypedef struct nghttp2_rst_stream:
+        nghttp2_frame_hd hd
+        uint32_t error_code
+
     ctypedef struct nghttp2_goaway:
         nghttp2_frame_hd hd
         int32_t last_stream_id
@@ -64,6 +68,7 @@ cdef extern from "<nghttp2/nghttp2.h>":
         nghttp2_frame_hd hd
         nghttp2_data data
         nghttp2_headers headers
+        nghttp2_rst_stream rst_stream
         nghttp2_goaway goaway
         nghttp2_ping ping
 

@@ -20,7 +20,12 @@ cdef enum Event:
 cdef struct Link:
     nghttp2_session *session
     size_t unread               # message bytes held for applications, all streams
-    size_t unread_limit
+    size_t unread_limit         # of `unread`, and of `unfinished`
+    size_t unfinished           # bytes of messages that are not whole yet, all streams but `favoured`
+    size_t reserved             # what may still come of these messages
+    PyObject *favoured          # the stream whose message may always become whole, or NULL
+    Py_ssize_t stalled          # streams whose message waits for room to become whole
+    size_t stream_window
     size_t withheld             # connection credit not given back while `unread` is over its limit
     size_t portion              # stream credit goes back in pieces of this many bytes or more
     size_t received             # connection credit to give back after this batch
@@ -82,6 +87,9 @@ cdef class Stream:
     cdef size_t queued_bytes
     cdef size_t uncredited
     cdef bint discarding
+    cdef size_t reserved        # of the message that is not whole: what may still come
+    cdef bint promised          # it can become whole: it gets credit as it comes
+    cdef bint stalled           # it cannot for now
 
     # what goes
     cdef Segment *out_first
@@ -112,6 +120,10 @@ cdef class Stream:
     cdef object next_message(self)
     cdef Py_ssize_t waiting_messages(self) noexcept
     cdef int begin_message(self) except -1
+    cdef void drop_partial(self) noexcept
+    cdef void release_room(self) noexcept
+    cdef void begin_partial(self) noexcept
+    cdef bint promise_room(self) noexcept
     cdef int push_message(self, object data) except -1
     cdef int give_credit(self, bint force) except -1
     cdef int release_credit(self, size_t size) except -1

@@ -161,11 +161,16 @@ cdef class Stream:
                 capacity = min(capacity, <Py_ssize_t> self.message_length)
                 if self.partial == NULL:
                     self.partial = PyBytes_New(NULL, capacity)
+                    self.begin_partial()
                 else:
                     _PyBytes_Resize(&self.partial, capacity)
                 self.partial_capacity = capacity
             memcpy(PyBytes_AS_STRING(<object> self.partial) + self.message_received, data, size)
             self.message_received += size
+            if self.link.favoured != <PyObject *> self:
+                self.link.unfinished += size
+                self.link.reserved -= size
+                self.reserved -= size
             data += size
             length -= size
             if self.message_received == self.message_length:
@@ -173,6 +178,7 @@ cdef class Stream:
                 Py_DECREF(whole)
                 self.partial = NULL
                 self.partial_capacity = 0
+                self.release_room()
                 self.push_message(whole)
         return self.give_credit(False)
 
@@ -226,11 +232,65 @@ cdef class Stream:
         self.fault = (code, message)
         self.discarding = True
         self.prefix_length = 0
+        self.drop_partial()
+        self.give_credit(True)
+        return self.signal(FAULT)
+
+    cdef void drop_partial(self) noexcept:
+        """Forget what has come of the message that is not whole."""
+        if self.partial == NULL:
+            return
+        self.release_room()
         Py_XDECREF(self.partial)
         self.partial = NULL
         self.partial_capacity = 0
-        self.give_credit(True)
-        return self.signal(FAULT)
+
+    # Room for messages that come in parts. Nobody can take them before they are whole, so no
+    # back-pressure ends what they hold: each may fill its stream's window, and goes on from there
+    # when what is missing has room too. Half of max_unread_bytes is for those that go on, the other
+    # for windows that fill meanwhile. One goes on always, and counts for nothing.
+
+    cdef void begin_partial(self) noexcept:
+        """A message comes in parts: of it comes, without more credit, what the window lets."""
+        self.reserved = min(self.message_length, self.link.stream_window)
+        self.link.reserved += self.reserved
+        self.promised = self.reserved == self.message_length
+
+    cdef bint promise_room(self) noexcept:
+        """Give the message that comes in parts room for all of it; False when there is none."""
+        cdef Link *link = self.link
+        cdef size_t more = self.message_length - self.message_received - self.reserved
+        if link.unfinished + link.reserved + more <= link.unread_limit // 2:
+            self.reserved += more
+            link.reserved += more
+        elif link.favoured == NULL:
+            link.favoured = <PyObject *> self
+            link.unfinished -= self.message_received
+            link.reserved -= self.reserved
+            self.reserved = 0
+        else:
+            return False
+        self.promised = True
+        if self.stalled:
+            self.stalled = False
+            link.stalled -= 1
+        return True
+
+    cdef void release_room(self) noexcept:
+        """The message that came in parts is whole, or dropped."""
+        cdef Link *link = self.link
+        if link.favoured == <PyObject *> self:
+            link.favoured = NULL
+        else:
+            link.unfinished -= self.message_received
+            link.reserved -= self.reserved
+            self.reserved = 0
+        self.promised = False
+        if self.stalled:
+            self.stalled = False
+            link.stalled -= 1
+        if link.stalled:
+            link.dirty = True
 
     cdef int discard_input(self) except -1:
         """From here on what the peer sends is dropped; its credit goes back at once."""
@@ -238,10 +298,8 @@ cdef class Stream:
         self.first = None
         self.messages = None
         self.taken = 0
-        Py_XDECREF(self.partial)
-        self.partial = NULL
-        self.partial_capacity = 0
         if self.link != NULL:
+            self.drop_partial()
             self.release_credit(self.queued_bytes)
             self.queued_bytes = 0
             self.give_credit(True)
@@ -298,12 +356,21 @@ cdef class Stream:
 
         What has come of the message that is being put together is credited too while nothing else
         waits: the application cannot take it before it is whole, and it may be longer than the
-        window. So at most a window of whole messages and a part of one are held.
+        window. So at most a window of whole messages and a part of one are held. A message that the
+        connection has no room for now waits for its turn (`Connection.make_room`).
         """
         cdef size_t hold = self.queued_bytes
-        if hold and self.prefix_length:
-            hold += <size_t> self.prefix_length + self.message_received
-        if self.uncredited <= hold or self.remote_ended or self.link == NULL:
+        if self.link == NULL:
+            return 0
+        if self.prefix_length:
+            if hold:
+                hold += <size_t> self.prefix_length + self.message_received
+            elif self.partial != NULL and not (self.promised or self.promise_room()):
+                hold = <size_t> self.prefix_length + self.message_received
+                if not self.stalled:
+                    self.stalled = True
+                    self.link.stalled += 1
+        if self.uncredited <= hold or self.remote_ended:
             return 0
         cdef size_t size = self.uncredited - hold
         if size < self.link.portion and not force:
@@ -530,9 +597,7 @@ cdef class Stream:
         if self.link == NULL:
             return 0
         self.reset_code = code
-        if not self.remote_ended and self.partial != NULL:
-            Py_XDECREF(self.partial)
-            self.partial = NULL
+        self.drop_partial()
         self.release_credit(self.queued_bytes)
         self.queued_bytes = 0
         if not self.events & UNSENT:

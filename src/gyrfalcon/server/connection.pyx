@@ -35,7 +35,6 @@ cdef extern from "Python.h":
     int PyContext_Enter(object context) except -1
     int PyContext_Exit(object context) except -1
 
-cdef uint32_t REFUSED_STREAM = 7
 cdef bint EAGER = sys.version_info >= (3, 12)
 
 
@@ -96,6 +95,8 @@ cdef class ServerDriver(CallHost):
         cdef Worker worker
         if self.connection.drain_ready:
             self.connection.finish_drain()
+        if self.connection.refused_streams != self.connection.refusals_counted:
+            self.connection.limit_refusals(self.clock.now())
         if EAGER and self.waiting and not self.worker_scheduled:
             worker = Worker.__new__(Worker)
             worker.driver = self
@@ -170,7 +171,7 @@ cdef class ServerDriver(CallHost):
             return IGNORE
         if self.running >= self.max_running and self.refuses():
             # libnghttp2 counts open streams; a handler that outlives its stream counts here.
-            stream.reset(REFUSED_STREAM)
+            self.connection.refuse_stream(stream)
             return IGNORE
         call = ServerContext.__new__(ServerContext)
         call.stream = stream

@@ -27,7 +27,7 @@ def collect_handlers(services: Iterable[Service]) -> dict[bytes, Handler]:
     handlers: dict[bytes, Handler] = {}
     seen: dict[str, Service] = {}
     for service in services:
-        for owner, definition in service_definitions(service):
+        for definition, roots in service_definitions(service):
             if definition.name in seen:
                 raise ValueError(
                     f"service {definition.name!r} is served twice, by {seen[definition.name]!r} "
@@ -35,28 +35,40 @@ def collect_handlers(services: Iterable[Service]) -> dict[bytes, Handler]:
                 )
             seen[definition.name] = service
             for method in definition.methods:
-                if getattr(type(service), method.attribute, None) is owner.__dict__.get(
-                    method.attribute
-                ) and method.attribute not in getattr(service, "__dict__", {}):
-                    continue
-                handlers[method.path.encode("ascii")] = make_handler(service, method)
+                if overrides(service, method.attribute, roots):
+                    handlers[method.path.encode("ascii")] = make_handler(service, method)
     return handlers
 
 
-def service_definitions(service: Any) -> list[tuple[type, ServiceDefinition]]:
-    """The classes of a service that define one, each with its definition."""
-    found = [
-        (owner, owner.__dict__["__gyr_service__"])
-        for owner in type(service).__mro__
-        if "__gyr_service__" in owner.__dict__
-    ]
-    if not found:
+def service_definitions(service: Any) -> list[tuple[ServiceDefinition, list[type]]]:
+    """What a service defines, by name once: of several classes that define it the most derived has
+    its way. With each the classes where the definition begins: those that derive from no other.
+    """
+    owners: dict[str, list[type]] = {}
+    for owner in type(service).__mro__:
+        if "__gyr_service__" in owner.__dict__:
+            owners.setdefault(owner.__dict__["__gyr_service__"].name, []).append(owner)
+    if not owners:
         hint = " (pass an instance, not the class)" if isinstance(service, type) else ""
         raise TypeError(
             f"{service!r} is no service{hint}: a service is an instance of a class that derives "
             "from a generated ...Service class"
         )
-    return found
+    return [
+        (
+            found[0].__dict__["__gyr_service__"],
+            [one for one in found if not any(other in one.__mro__[1:] for other in found)],
+        )
+        for found in owners.values()
+    ]
+
+
+def overrides(service: Any, attribute: str, roots: list[type]) -> bool:
+    """Whether a service has a handler, other than what the generated class stands in with."""
+    if attribute in getattr(service, "__dict__", {}):
+        return True
+    found = getattr(type(service), attribute, None)
+    return found is not None and all(found is not root.__dict__.get(attribute) for root in roots)
 
 
 def make_handler(service: Service, method: Method[Any, Any]) -> Handler:

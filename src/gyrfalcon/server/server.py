@@ -223,7 +223,7 @@ class Server:
         return tuple(
             definition
             for service in self._services
-            for _, definition in service_definitions(service)
+            for definition, _ in service_definitions(service)
         )
 
     def stats(self) -> ServerStats:
