@@ -9,6 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ..client.channel import Channel as AsyncChannel
 from ..policy.connectivity import ConnectivityState
+from ..rpc.interceptor import refuse_async
 from .call import Place
 
 _P = ParamSpec("_P")
@@ -36,11 +37,12 @@ class Channel(Place):
     the parent had under way are the parent's.
 
     Leaving the `with` block closes it. Raises ValueError for a target or an option that makes no
-    sense.
+    sense, TypeError for an interceptor that awaits.
     """
 
     @_with_options_of(AsyncChannel)
     def __init__(self, target: str, **options: Any) -> None:
+        refuse_async(options.get("interceptors", ()))
         self._target = target
         self._options = options
         super().__init__(AsyncChannel(target, **options))

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from typing import Self, TypedDict, Unpack
 
 from ..rpc.compression import Compression
+from ..rpc.interceptor import Interceptor
 from ..rpc.method import Service, ServiceDefinition
 from ..rpc.options import check_seconds
 from ..rpc.stats import ServerStats
@@ -27,6 +28,7 @@ class ServerOptions(TypedDict, total=False):
     max_workers: int | None
     compression: Compression | str | None
     access_log: bool
+    interceptors: Iterable[Interceptor]
     grace: float
     stream_window: int
     connection_window: int

@@ -14,7 +14,8 @@ from ..rpc.stats import CallStats
 from ..rpc.status import Status
 from ..transport.clock import Clock
 from ..transport.driver import Driver
-from ..transport.waiting import Waiting
+from ..transport.interception import Interceptors
+from ..transport.propagation import Nested
 from .subchannel import Subchannel
 
 _Req = TypeVar("_Req")
@@ -55,7 +56,11 @@ class CallPlace:
         max_send_bytes: int,
         compression: Compression | None,
         clock: Clock,
+        interceptors: Interceptors | None = None,
+        propagate: tuple[str, ...] | None = None,
     ) -> None: ...
+    @property
+    def interceptors(self) -> Interceptors | None: ...
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None: ...
     @property
@@ -74,7 +79,7 @@ class CallPlace:
 class CallLink(Sink):
     """What a stream knows of its call: not enough to keep it alive."""
 
-class Call(Waiting):
+class Call(Nested):
     """One call. It belongs to the loop of its channel.
 
     Await it for the reply, or iterate it for the replies, as its pattern has it. Cancelling the

@@ -141,9 +141,10 @@ class InterceptedCall(Protocol):
         """End the call with CANCELLED."""
 
 
-Interception: TypeAlias = Generator[Retry | None, Outcome, None]
+# What is yielded is nothing or a Retry; type checkers refuse a bare `yield` of anything but Any.
+Interception: TypeAlias = Generator[Any, Outcome, None]
 """What `intercept` returns, written with `def`."""
-AsyncInterception: TypeAlias = AsyncGenerator[Retry | None, Outcome]
+AsyncInterception: TypeAlias = AsyncGenerator[Any, Outcome]
 """What `intercept` returns, written with `async def`."""
 
 

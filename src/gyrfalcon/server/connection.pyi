@@ -10,6 +10,7 @@ from .._core.stream import Sink
 from ..rpc.compression import Compression
 from ..rpc.stats import CallStats
 from ..transport.clock import Clock
+from ..transport.interception import Interceptors
 from ..wire.exchange import ServerWire
 from .call import CallHost, Handler
 from .server import Server
@@ -37,6 +38,7 @@ class ServerDriver(CallHost):
         compression: Compression | None = None,
         clock: Clock | None = None,
         access_log: bool = False,
+        interceptors: Interceptors | None = None,
     ) -> None: ...
     @property
     def server(self) -> Server: ...
@@ -69,6 +71,8 @@ class Worker(Coroutine[Any, None, None]):
     def asked_to_stop(self) -> bool:
         """Whether this worker's task was cancelled from within."""
     def park(self, call: Any) -> None: ...
+
+def open_running_scope() -> None: ...
 
 class ServerProtocol(ServerDriver, asyncio.BufferedProtocol):
     """A ServerDriver as asyncio wants protocols to be."""

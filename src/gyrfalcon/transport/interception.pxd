@@ -56,6 +56,10 @@ cdef class Interception:
 
     cdef object advance(self)
     cdef object step(self, object generator, object value)
+    cdef object step_slowly(self, object generator, object value)
+    cdef int take_answer(self) except -1
+    cdef int throw_on(self) except -1
+    cdef str name_of_innermost(self)
     cdef int yielded(self, object value) except -1
     cdef int ended(self) except -1
     cdef int failed(self, object error) except -1

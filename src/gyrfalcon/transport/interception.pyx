@@ -304,7 +304,7 @@ cdef class Interception:
         give_up(result)
         return None
 
-    def step_slowly(self, generator, value):
+    cdef object step_slowly(self, object generator, object value):
         """The same, where an error is to be raised in there, or it may have to be awaited."""
         error, self.thrown = self.thrown, None
         if self.interceptors.awaiting[len(self.entered) - 1]:
@@ -317,6 +317,7 @@ cdef class Interception:
             self.failed(failure)
         else:
             self.yielded(value)
+        return None
 
     def resumed(self, value, error):
         """What was awaited is done: its value, or its exception."""
@@ -368,12 +369,13 @@ cdef class Interception:
                 f"{self.name_of_innermost()}.intercept yielded again: {why}")
         return self.throw_on()
 
-    def throw_on(self):
+    cdef int throw_on(self) except -1:
         """Raise `thrown` in the innermost interceptor, whichever way the call is going."""
         if self.phase == ENTERING:
             # It is left like one that refuses the call.
             self.turn_back(self.made(2, str(self.thrown)), None)
             self.hooked = True
+        return 0
 
     cdef int go_on(self) except -1:
         """After PAUSED: make the call again."""
@@ -390,13 +392,13 @@ cdef class Interception:
                 f"call.answer(...): {self.method} has no answer"))
         return self.drop()
 
-    def take_answer(self):
+    cdef int take_answer(self) except -1:
         """The innermost interceptor has answered the call."""
         cdef CallOutcome outcome = self.made(0, "")
         outcome.initial = self.answer_initial
         outcome.trailing = self.answer_trailing
         replies, self.answer_given = self.answer_given, None
-        self.turn_back(outcome, list(replies))
+        return self.turn_back(outcome, list(replies))
 
     cdef int failed(self, object error) except -1:
         """The innermost interceptor raised."""
@@ -426,7 +428,7 @@ cdef class Interception:
             self.tail = self.tail[:index] if self.server_streaming else None
         return 0
 
-    def name_of_innermost(self):
+    cdef str name_of_innermost(self):
         """The class of the innermost interceptor that was entered."""
         return type(self.interceptors.interceptors[len(self.entered) - 1]).__name__
 

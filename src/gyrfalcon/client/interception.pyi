@@ -1,0 +1,43 @@
+from typing import Any
+
+from ..rpc.metadata import Metadata
+from ..rpc.method import Pattern
+from ..transport.interception import Interception, Interceptors
+
+class ClientInterceptors(Interceptors):
+    """The interceptors of a channel."""
+
+class ClientInterception(Interception):
+    """One call of a client, as its interceptors see it."""
+
+    @property
+    def method(self) -> str:
+        """What is called, "/package.Service/Method"."""
+    @property
+    def pattern(self) -> Pattern:
+        """Which of its sides sends a stream."""
+    @property
+    def is_client(self) -> bool:
+        """Whether this is the side that makes the call."""
+    @property
+    def metadata(self) -> Metadata:
+        """The metadata of the request."""
+    @property
+    def peer(self) -> str | None:
+        """The server's address; None before the call has a connection."""
+    @property
+    def deadline(self) -> float | None:
+        """When the call must be done, in seconds on time.monotonic()'s clock, or None."""
+    def time_remaining(self) -> float | None:
+        """Seconds until the deadline, zero when it has passed; None when there is none."""
+    @property
+    def request(self) -> Any:
+        """The request message of a call that has one; None where requests are a stream."""
+    def cancel(self) -> None:
+        """End the call with CANCELLED."""
+    def call_again(self) -> None:
+        """The pause is over."""
+    def settle_task(self) -> None:
+        """The task is at its end."""
+
+async def run_in_task(interception: ClientInterception) -> None: ...

@@ -1,0 +1,57 @@
+import logging
+from collections.abc import Generator
+from typing import Any, Self
+
+from ..rpc.metadata import Metadata
+from ..rpc.method import Pattern
+from ..transport.interception import Interception, Interceptors
+
+log: logging.Logger
+
+class ServerInterceptors(Interceptors):
+    """The interceptors of a server."""
+
+class ServerInterception(Interception):
+    """One call on a server, as its interceptors see it."""
+
+    @property
+    def method(self) -> str:
+        """What was called, "/package.Service/Method"."""
+    @property
+    def pattern(self) -> Pattern:
+        """Which of its sides sends a stream."""
+    @property
+    def is_client(self) -> bool:
+        """Whether this is the side that makes the call."""
+    @property
+    def metadata(self) -> Metadata:
+        """The metadata of the request."""
+    @property
+    def peer(self) -> str:
+        """The client's address."""
+    @property
+    def deadline(self) -> float | None:
+        """When the call must be done, in seconds on time.monotonic()'s clock, or None."""
+    def time_remaining(self) -> float | None:
+        """Seconds until the deadline, zero when it has passed; None when there is none."""
+    @property
+    def request(self) -> Any:
+        """The request message of a call that has one; None where requests are a stream."""
+    def cancel(self) -> None:
+        """End the call with CANCELLED."""
+
+class InContext:
+    """A coroutine that runs in a context of its own, within a task that has another."""
+
+    def __await__(self) -> Generator[Any, Any, Any]: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any: ...
+    def send(self, value: object) -> Any:
+        """The coroutine protocol: go on."""
+    def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> Any:
+        """The coroutine protocol: the task was cancelled."""
+    def close(self) -> None:
+        """The coroutine protocol: nobody goes on."""
+
+async def nothing_to_run() -> None: ...
+async def run_intercepted(interception: ServerInterception) -> None: ...
