@@ -12,34 +12,61 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-import gyrfalcon as gyr
-from examples.greeter.proto.helloworld_gyr import GreeterStub
-from examples.route_guide.proto.route_guide_gyr import RouteGuideStub
-from retail.proto.order_management_gyr import OrderManagementStub
+from examples.greeter import blocking_client as greeter_from_threads
+from examples.greeter import client as greeter
+from examples.greeter.proto.helloworld_gyr import GreeterBlockingStub, GreeterStub
+from examples.route_guide import blocking_client as guide_from_threads
+from examples.route_guide import client as guide
+from examples.route_guide.proto.route_guide_gyr import RouteGuideBlockingStub, RouteGuideStub
+from retail import blocking_client as shop_from_threads
+from retail import client as shop
+from retail.proto.order_management_gyr import OrderManagementBlockingStub, OrderManagementStub
 
+from .clients import on_asyncio, on_threads
 from .servers import ServerError, running
-from .tours import visit_greeter, visit_map, visit_shop
+from .tours import visit_greeter, visit_greeter_without_waiting, visit_map, visit_shop
 from .transcript import Transcript
-
-CALL_SECONDS = 30.0
 
 
 async def tour(transcript: Transcript) -> None:
-    """Visits the three services, each on a server of its own that ends with the visit."""
+    """Visits the three services, with asyncio and from threads, each time on a new server."""
     with TemporaryDirectory(prefix="gyrfalcon-demo-") as folder:
         db = f"sqlite+aiosqlite:///{Path(folder) / 'orders.db'}"
         async with running("retail.server", "--db", db) as address:
             transcript.section("Online retail: OrderManagement", f"{address}, a new SQLite file")
-            async with gyr.Channel(address, default_timeout=CALL_SECONDS) as channel:
-                await visit_shop(transcript, OrderManagementStub(channel))
+            async with on_asyncio(address, shop, OrderManagementStub) as client:
+                await visit_shop(transcript, client)
     async with running("examples.route_guide.server") as address:
         transcript.section("RouteGuide", address)
-        async with gyr.Channel(address, default_timeout=CALL_SECONDS) as channel:
-            await visit_map(transcript, RouteGuideStub(channel))
+        async with on_asyncio(address, guide, RouteGuideStub) as client:
+            await visit_map(transcript, client)
     async with running("examples.greeter.server") as address:
         transcript.section("Greeter", address)
-        async with gyr.Channel(address, default_timeout=CALL_SECONDS) as channel:
-            await visit_greeter(transcript, GreeterStub(channel))
+        async with on_asyncio(address, greeter, GreeterStub) as client:
+            await visit_greeter(transcript, client)
+    await tour_from_threads(transcript)
+
+
+async def tour_from_threads(transcript: Transcript) -> None:
+    """The same with the blocking clients."""
+    with TemporaryDirectory(prefix="gyrfalcon-demo-") as folder:
+        db = f"sqlite+aiosqlite:///{Path(folder) / 'orders.db'}"
+        async with running("retail.server", "--db", db) as address:
+            transcript.section("Online retail, from threads", f"{address}, a new SQLite file")
+            async with on_threads(
+                address, shop_from_threads, OrderManagementBlockingStub
+            ) as client:
+                await visit_shop(transcript, client)
+    async with running("examples.route_guide.server") as address:
+        transcript.section("RouteGuide, from threads", address)
+        async with on_threads(address, guide_from_threads, RouteGuideBlockingStub) as client:
+            await visit_map(transcript, client)
+    # Its server has no loop either: a completion queue and two threads.
+    async with running("examples.greeter.queue_server") as address:
+        transcript.section("Greeter, from threads", f"{address}, served from a completion queue")
+        async with on_threads(address, greeter_from_threads, GreeterBlockingStub) as client:
+            await visit_greeter(transcript, client)
+            await visit_greeter_without_waiting(transcript, client)
 
 
 async def run(console: Console) -> int:

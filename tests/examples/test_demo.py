@@ -32,10 +32,11 @@ def test_the_tour_succeeds_and_tells_what_it_saw() -> None:
     assert tour.returncode == 0, tour.stdout + tour.stderr
     assert "\x1b" not in tour.stdout
     assert "Orders processed Updated Order IDs : 102, 103, 104, " in tour.stdout
-    assert tour.stdout.count("(during the pause)") == 2
-    assert tour.stdout.count("(at the end)") == 1
+    assert tour.stdout.count("(during the pause)") == 2 * 2
+    assert tour.stdout.count("(at the end)") == 2 * 1
     assert "← Hello world" in tour.stdout
-    assert "12 of 12 answers right" in tour.stdout
+    assert "← 100 greetings, each with its tag" in tour.stdout
+    assert "26 of 26 answers right" in tour.stdout
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from tests.interop.servers import (
     aio_server,
     gyrfalcon_server,
 )
+from tests.interop.thread_servers import grpcio_server, threaded_server
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,11 @@ class Pairing:
 
     @property
     def own_server(self) -> bool:
-        return self.make_server in (gyrfalcon_server, queue_server)
+        return self.make_server in (gyrfalcon_server, queue_server, threaded_server)
+
+    @property
+    def from_aio(self) -> bool:
+        return self.make_client is aio_client
 
     @asynccontextmanager
     async def connect(
@@ -67,14 +72,20 @@ FROM_AIO = Pairing(aio_client, gyrfalcon_server)
 FROM_BLOCKING = Pairing(blocking_client, gyrfalcon_server)
 TO_AIO = Pairing(gyrfalcon_client, aio_server)
 THREADS_TO_AIO = Pairing(threaded_client, aio_server)
+THREADS_TO_BLOCKING = Pairing(threaded_client, grpcio_server)
 TO_QUEUE = Pairing(blocking_client, queue_server)
+AIO_TO_THREADS = Pairing(aio_client, threaded_server)
+BLOCKING_TO_THREADS = Pairing(blocking_client, threaded_server)
 
 NAMES = {
     FROM_AIO: "aio-client",
     FROM_BLOCKING: "blocking-client",
     TO_AIO: "aio-server",
     THREADS_TO_AIO: "threads-to-aio-server",
+    THREADS_TO_BLOCKING: "threads-to-blocking-server",
     TO_QUEUE: "blocking-client-queue-server",
+    AIO_TO_THREADS: "aio-client-threaded-server",
+    BLOCKING_TO_THREADS: "blocking-client-threaded-server",
 }
 
 

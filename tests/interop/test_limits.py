@@ -9,7 +9,7 @@ import pytest
 import gyrfalcon as gyr
 from tests.call.service import BIDI, METHODS, UNARY
 from tests.interop.clients import Method
-from tests.interop.pairs import FROM_AIO, Pairing, call, echo, every_pairing
+from tests.interop.pairs import Pairing, call, echo, every_pairing
 from tests.interop.servers import RAW_METHODS, Context
 
 pytestmark = [pytest.mark.anyio, every_pairing]
@@ -32,7 +32,7 @@ async def test_a_request_of_the_largest_size_passes_and_a_larger_one_is_refused(
         assert (await call(client, method, [b"x" * 100_000])).code == 0
         outcome = await call(client, method, [b"x" * 100_001])
         expected = {gyr.StatusCode.RESOURCE_EXHAUSTED}
-        if pairing is FROM_AIO and method is RAW_BIDI:
+        if pairing.from_aio and method is RAW_BIDI:
             # grpc.aio says INTERNAL when a stream ends while it writes, whoever its server is.
             expected.add(gyr.StatusCode.INTERNAL)
         assert outcome.code in expected

@@ -14,7 +14,7 @@ import gyrfalcon as gyr
 from gyrfalcon.rpc.rich_status import encode_details
 from tests.call.service import BIDI, CLIENT_STREAM, SERVER_STREAM, UNARY, make_method
 from tests.interop.clients import Method
-from tests.interop.pairs import FROM_AIO, Pairing, call, echo, every_pairing
+from tests.interop.pairs import Pairing, call, echo, every_pairing
 from tests.interop.servers import Context, Handler
 
 pytestmark = [pytest.mark.anyio, every_pairing]
@@ -138,7 +138,7 @@ async def test_a_server_may_end_before_its_client_has_sent_all(pairing: Pairing,
             await ctx.fail(code, "enough")
         yield first
 
-    methods = (CLIENT_STREAM,) if pairing is FROM_AIO else (CLIENT_STREAM, BIDI)
+    methods = (CLIENT_STREAM,) if pairing.from_aio else (CLIENT_STREAM, BIDI)
     async with pairing.connect(early) as client:
         for method in methods:
             outcome = await call(client, method, repeat(b"x" * 1000))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[1]
-PROGRAMS = ["calls.py", "services.py", "words.py"]
+PROGRAMS = ["calls.py", "services.py", "threads.py", "words.py"]
 
 
 def test_mypy_strict_agrees_with_every_line() -> None:
