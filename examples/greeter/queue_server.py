@@ -75,7 +75,7 @@ def answering(server: QueueServer, threads: int = 2) -> Iterator[None]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m examples.greeter.queue_server", description=__doc__.partition("\n")[0]
+        prog="python -m examples.greeter.queue_server", description=__doc__
     )
     parser.add_argument(
         "--listen", default="127.0.0.1:50051", metavar="ADDRESS", help="default: %(default)s"

@@ -103,8 +103,8 @@ def test_next_wakes_for_an_event_of_another_thread() -> None:
 def test_ctrl_c_interrupts_next_and_no_event_is_lost() -> None:
     queue = CompletionQueue()
     queue.reserve()
-    main = threading.main_thread().ident
-    assert main == threading.get_ident()
+    main = threading.get_ident()
+    assert threading.current_thread() is threading.main_thread()
 
     def interrupt() -> None:
         while sys._current_frames()[main].f_code is not CompletionQueue.next.__code__:
