@@ -34,7 +34,7 @@ class Greeter(GreeterService):
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m examples.greeter.callback_server", description=__doc__.partition("\n")[0]
+        prog="python -m examples.greeter.callback_server", description=__doc__
     )
     parser.add_argument(
         "--listen", default="127.0.0.1:50051", metavar="ADDRESS", help="default: %(default)s"

@@ -10,12 +10,13 @@ import enum
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from examples.serving import serve_from_threads
-from gyrfalcon.blocking import CompletionQueue, QueueServer
+from gyrfalcon.blocking import CompletionQueue, Event, QueueCall, QueueServer
 
 from .proto.helloworld_gyr import GreeterService
-from .proto.helloworld_pb2 import HelloReply
+from .proto.helloworld_pb2 import HelloReply, HelloRequest
 
 
 class State(enum.Enum):
@@ -33,27 +34,27 @@ class CallData:
         self.state = State.CREATE
         self.proceed()
 
-    def proceed(self, ok: bool = True) -> None:
-        """Do the next step. `ok` is False when the server stops, or the call is over already."""
-        if not ok:
-            return  # nothing holds it any more: this was its last event
+    def proceed(self, event: Event[Any] | None = None) -> None:
+        """Do the next step; `event` is what the one before ended with."""
         if self.state is State.CREATE:
+            # First: another thread may have the event before the next line is done.
             self.state = State.PROCESS
-            self.call = self.server.request_call(
-                GreeterService.say_hello, queue=self.queue, tag=self
-            )
+            self.server.request_call(GreeterService.say_hello, queue=self.queue, tag=self)
         elif self.state is State.PROCESS:
+            assert event is not None
+            if not event.ok:
+                return  # the server has stopped: no call came
+            call: QueueCall[HelloRequest, HelloReply] = event.result()
             # Another one takes the next call, while this one is being answered.
             CallData(self.server, self.queue)
             self.state = State.FINISH
-            self.call.finish(HelloReply(message=f"Hello {self.call.request.name}"), tag=self)
-        # After FINISH there is nothing to do: the answer was given.
+            call.finish(HelloReply(message=f"Hello {call.request.name}"), tag=self)
+        # After FINISH there is nothing to do: the answer was given, or nobody waits for it.
 
 
 def drain(queue: CompletionQueue) -> None:
     for event in queue:
-        call_data: CallData = event.tag
-        call_data.proceed(event.ok)
+        event.tag.proceed(event)
 
 
 @contextmanager
@@ -75,7 +76,7 @@ def answering(server: QueueServer, threads: int = 2) -> Iterator[None]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m examples.greeter.queue_server", description=__doc__.partition("\n")[0]
+        prog="python -m examples.greeter.queue_server", description=__doc__
     )
     parser.add_argument(
         "--listen", default="127.0.0.1:50051", metavar="ADDRESS", help="default: %(default)s"

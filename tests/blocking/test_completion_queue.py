@@ -43,7 +43,7 @@ def test_an_event_that_failed_raises_its_error_each_time() -> None:
         with pytest.raises(gyr.NotFound, match="no such thing") as caught:
             event.result()
         assert len(caught.traceback) == 2, "the traceback grows with each result()"
-    assert repr(event) == "<Event START tag=1 error=NotFound('no such thing')>"
+    assert repr(event).startswith("<Event START tag=1 error=NotFound('no such thing'")
 
 
 def test_a_read_at_the_end_is_not_ok_and_its_result_is_none() -> None:
@@ -103,8 +103,8 @@ def test_next_wakes_for_an_event_of_another_thread() -> None:
 def test_ctrl_c_interrupts_next_and_no_event_is_lost() -> None:
     queue = CompletionQueue()
     queue.reserve()
-    main = threading.main_thread().ident
-    assert main == threading.get_ident()
+    main = threading.get_ident()
+    assert threading.current_thread() is threading.main_thread()
 
     def interrupt() -> None:
         while sys._current_frames()[main].f_code is not CompletionQueue.next.__code__:

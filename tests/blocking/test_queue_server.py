@@ -43,10 +43,8 @@ class Place:
         self.queue = queue
         self.client = one
 
-    def ask(
-        self, method: gyr.Method[Any, Any] = UNARY, tag: object = "call"
-    ) -> QueueCall[Any, Any]:
-        return self.server.request_call(method, queue=self.queue, tag=tag)
+    def ask(self, method: gyr.Method[Any, Any] = UNARY, tag: object = "call") -> None:
+        self.server.request_call(method, queue=self.queue, tag=tag)
 
     def next(self) -> Event[Any]:
         return next_event(self.queue)
@@ -113,10 +111,12 @@ async def call_and_wait(stub: Stub) -> tuple[bytes, int, list[Any], list[Any]]:
 
 def test_a_unary_call_from_its_request_to_its_finish() -> None:
     with serving() as place:
-        handle = place.ask(UNARY, "create")
+        place.ask(UNARY, "create")
         outcome = place.client.submit(call_unary)
-        call = place.expect("create", Operation.REQUEST_CALL)
-        assert call is handle
+        event = place.next()
+        assert (event.tag, event.operation) == ("create", Operation.REQUEST_CALL)
+        call = event.result()
+        assert event.call is call
         assert call.request == message(b"a request")
         call.finish(message(b"a reply"), "finish")
         assert place.expect("finish", Operation.FINISH) is None
@@ -363,17 +363,6 @@ def test_misuse_is_named_and_the_call_goes_on(
                 call.read(1)
 
 
-def test_before_the_call_is_there_the_handle_says_so() -> None:
-    with serving() as place:
-        call = place.ask()
-        assert repr(call) == "<QueueCall /tests.Calls/Unary not here yet>"
-        for use in (lambda: call.request, lambda: call.finish(message(), 1), lambda: call.peer):
-            with pytest.raises(RuntimeError, match=r"no call of /tests.Calls/Unary came yet"):
-                use()
-        place.server.stop()
-        place.expect_failure("call", Operation.REQUEST_CALL, gyr.Cancelled)
-
-
 def test_a_request_that_cannot_be_read_ends_the_call_as_it_would_in_a_handler() -> None:
     raw = dataclasses.replace(CLIENT_STREAM, request=bytes, response=bytes, codec=RAW)
 
@@ -543,8 +532,8 @@ def test_calls_wait_in_order_for_those_who_ask() -> None:
         for number in range(3):
             outcomes.append(place.client.start_unary(b"%d" % number))
         for number in range(3):
-            call = place.ask(UNARY, number)
-            assert place.expect(number, Operation.REQUEST_CALL) is call
+            place.ask(UNARY, number)
+            call = place.expect(number, Operation.REQUEST_CALL)
             call.finish(message(b"re " + call.request.value), "finish")
             place.expect("finish", Operation.FINISH)
         replies = [outcome.result(SAFETY_NET_S) for outcome in outcomes]
@@ -619,19 +608,27 @@ def test_a_method_is_named_by_the_generated_class_or_by_its_definition() -> None
 
     queue = CompletionQueue()
     with QueueServer([Generated]) as server:
-        call: QueueCall[BytesValue, BytesValue]
-        call = server.request_call(Generated.unary, queue=queue, tag=1)
-        assert call.method is UNARY
-        assert server.request_call(UNARY, queue=queue, tag=2).method is UNARY
+        server.request_call(Generated.unary, queue=queue, tag=1)
+        server.request_call(UNARY, queue=queue, tag=2)
+        with client(server.listen("127.0.0.1:0")) as one:
+            for tag in (1, 2):
+                outcome = one.start_unary()
+                event = next_event(queue)
+                call: QueueCall[BytesValue, BytesValue] = event.result()
+                assert (event.tag, call.method) == (tag, UNARY)
+                call.finish(message(b"r"), "finish")
+                assert next_event(queue).tag == "finish"
+                assert outcome.result(SAFETY_NET_S) == b"r"
+        server.request_call(Generated.bidi, queue=queue, tag=3)
         with pytest.raises(ValueError, match=r"no such method .*it has /tests.Calls/Unary, /tests"):
-            server.request_call(Calls.__init__, queue=queue, tag=3)  # type: ignore[arg-type]
+            server.request_call(Calls.__init__, queue=queue, tag=4)
         other = make_method("Other", "other", gyr.Pattern.UNARY_UNARY)
         wrong: Any
         for wrong in (other, [], "unary", None):
             with pytest.raises(ValueError, match="no such method"):
-                server.request_call(wrong, queue=queue, tag=3)
+                server.request_call(wrong, queue=queue, tag=4)
     queue.shutdown()
-    assert [(event.tag, event.ok) for event in queue] == [(1, False), (2, False)]
+    assert [(event.tag, event.ok) for event in queue] == [(3, False)]
 
 
 def test_instances_have_their_handlers_called_beside() -> None:
@@ -679,11 +676,12 @@ def test_what_cannot_be_served_is_named() -> None:
 def test_calls_may_be_asked_for_before_the_server_listens() -> None:
     queue = CompletionQueue()
     server = QueueServer([DEFINITION])
-    call = server.request_call(UNARY, queue=queue, tag="early")
+    server.request_call(UNARY, queue=queue, tag="early")
     with server, client(server.listen("127.0.0.1:0")) as one:
         outcome = one.start_unary(b"a")
-        assert next_event(queue).result() is call
-        call.finish(message(b"r"), "finish")
+        event = next_event(queue)
+        assert event.tag == "early"
+        event.result().finish(message(b"r"), "finish")
         assert next_event(queue).tag == "finish"
         assert outcome.result(SAFETY_NET_S) == b"r"
 
@@ -691,10 +689,9 @@ def test_calls_may_be_asked_for_before_the_server_listens() -> None:
 def test_operations_may_have_a_queue_of_their_own() -> None:
     calls, steps = CompletionQueue(), CompletionQueue()
     with QueueServer([DEFINITION]) as server, client(server.listen("127.0.0.1:0")) as one:
-        call = server.request_call(UNARY, queue=calls, call_queue=steps, tag="call")
+        server.request_call(UNARY, queue=calls, call_queue=steps, tag="call")
         outcome = one.start_unary()
-        assert next_event(calls).tag == "call"
-        call.finish(message(b"r"), "finish")
+        next_event(calls).result().finish(message(b"r"), "finish")
         assert next_event(steps).tag == "finish"
         assert outcome.result(SAFETY_NET_S) == b"r"
     calls.shutdown()
@@ -735,9 +732,9 @@ def test_a_server_that_was_never_started_fails_what_was_asked_for_too() -> None:
 def test_a_queue_that_was_shut_down_is_refused_while_the_server_runs() -> None:
     queue = CompletionQueue()
     with QueueServer([DEFINITION]) as server, client(server.listen("127.0.0.1:0")) as one:
-        call = server.request_call(UNARY, queue=queue, tag=1)
+        server.request_call(UNARY, queue=queue, tag=1)
         outcome = one.start_unary()
-        assert next_event(queue).ok
+        call = next_event(queue).result()
         queue.shutdown()
         with pytest.raises(RuntimeError, match="was shut down"):
             server.request_call(UNARY, queue=queue, tag=2)
@@ -786,16 +783,17 @@ class CallData:
         self.server = server
         self.queue = queue
         self.processed = False
-        self.call = server.request_call(UNARY, queue=queue, tag=self)
+        server.request_call(UNARY, queue=queue, tag=self)
 
     def proceed(self, event: Event[Any]) -> None:
         if event.ok and not self.processed:
             CallData(self.server, self.queue)
             self.processed = True
-            if self.call.request.value == b"fail":
-                self.call.finish(error=gyr.NotFound(), tag=self)
+            call: QueueCall[BytesValue, BytesValue] = event.result()
+            if call.request.value == b"fail":
+                call.finish(error=gyr.NotFound(), tag=self)
             else:
-                self.call.finish(message(b"re " + self.call.request.value), self)
+                call.finish(message(b"re " + call.request.value), self)
 
 
 def test_many_calls_many_threads_every_call_once() -> None:
@@ -837,26 +835,23 @@ def test_a_stream_of_many_messages_both_ways() -> None:
     ended = threading.Event()
     queue = CompletionQueue()
 
-    class Echo:
-        def __init__(self, server: QueueServer) -> None:
-            self.call = server.request_call(BIDI, queue=queue, tag=self)
-
-        def proceed(self, event: Event[Any]) -> None:
-            if event.operation is Operation.FINISH or not event.ok:
-                if event.operation is Operation.READ:
-                    self.call.finish(tag=self)
-                ended.set()
-            elif event.operation is Operation.READ:
-                self.call.write(event.result(), self)
-            else:
-                self.call.read(self)
+    def proceed(event: Event[Any]) -> None:
+        call: QueueCall[BytesValue, BytesValue] = event.call
+        if event.operation is Operation.FINISH:
+            ended.set()
+        elif event.operation is Operation.READ and event.ok:
+            call.write(event.result(), None)
+        elif event.operation is Operation.READ:
+            call.finish(tag=None)
+        else:
+            call.read(None)
 
     async def talk(stub: Stub) -> list[bytes]:
         return await collect(stub.bidi([message(b"%d" % n) for n in range(count)]))
 
-    with draining(queue, lambda event: event.tag.proceed(event), threads=3):
+    with draining(queue, proceed, threads=3):
         with QueueServer([DEFINITION]) as server, client(server.listen("127.0.0.1:0")) as one:
-            Echo(server)
+            server.request_call(BIDI, queue=queue, tag=None)
             assert one.run(talk) == [b"%d" % n for n in range(count)]
         assert ended.wait(SAFETY_NET_S)
 

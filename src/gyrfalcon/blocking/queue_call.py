@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from ..rpc.compression import Compression
 from ..rpc.metadata import Metadata, MetadataLike
 from ..rpc.method import Method
-from ..server.call import ServerContext
 from .completion_queue import CompletionQueue, Operation
 from .served_call import ServedCall, Step, Ticket
+
+if TYPE_CHECKING:
+    from .lines import Lines
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
@@ -20,7 +21,7 @@ _MISSING = object()
 
 
 class QueueCall(Generic[Req, Res]):
-    """A call that a `QueueServer` was asked for; it is there when the event of the request is.
+    """A call that a `QueueServer` was asked for: the result of the request's event.
 
     Reading, writing and finishing are operations with a tag each: they return at once, and their
     events come to the queue that the call was asked for with. At most one read and one write are
@@ -33,17 +34,17 @@ class QueueCall(Generic[Req, Res]):
 
     def __init__(
         self,
+        served: ServedCall,
         method: Method[Req, Res],
         queue: CompletionQueue,
-        take: Callable[[CompletionQueue, Operation, object, Any], Ticket | None],
-        put: Callable[..., None],
+        lines: Lines,
     ) -> None:
-        # Made by QueueServer.request_call. `take` counts an operation, `put` goes to the loop.
+        # Made when somebody asked for the call and it has come (loop thread).
+        self._served = served
+        self._context = served.ctx
         self._method = method
         self._queue = queue
-        self._take = take
-        self._put = put
-        self._served: ServedCall | None = None
+        self._lines = lines
         self._lock = threading.Lock()
         # For the loop's half, which knows when they end.
         self.reading = False
@@ -58,7 +59,7 @@ class QueueCall(Generic[Req, Res]):
         """The request message. RuntimeError for methods with many: `read` them."""
         if self._method.pattern.client_streaming:
             raise RuntimeError(f"{self._method.path} has many requests: read() them")
-        request: Req = self._begun().request
+        request: Req = self._served.request
         return request
 
     @property
@@ -116,12 +117,11 @@ class QueueCall(Generic[Req, Res]):
         Without it the head goes with the first reply. RuntimeError when it was sent.
         """
         checked = Metadata(metadata)
-        served = self._begun()
         with self._lock:
             if self._head_sent or self._finished:
                 raise RuntimeError("initial metadata can be sent once, before the first reply")
             self._head_sent = True
-        self._put(served.put_head, checked)
+        self._lines.put(self._served.put_head, checked)
 
     # ------------------------------------------------------------------ operations
 
@@ -133,10 +133,9 @@ class QueueCall(Generic[Req, Res]):
         """
         if not self._method.pattern.client_streaming:
             raise RuntimeError(f"{self._method.path} has one request: it is call.request")
-        served = self._begun()
         ticket = self._operate(Operation.READ, tag)
         if ticket is not None:
-            self._put(served.read, ticket)
+            self._lines.put(self._served.read, ticket)
 
     def write(self, message: Res, tag: object) -> None:
         """Send one reply. The event tells that there is room for the next.
@@ -146,10 +145,9 @@ class QueueCall(Generic[Req, Res]):
         if not self._method.pattern.server_streaming:
             raise RuntimeError(f"{self._method.path} has one reply: finish(reply, tag)")
         self._check_message("write", message)
-        served = self._begun()
         ticket = self._operate(Operation.WRITE, tag)
         if ticket is not None:
-            self._put(served.do, Step(ticket, message))
+            self._lines.put(self._served.do, Step(ticket, message))
 
     @overload
     def finish(self, reply: Res, tag: object) -> None: ...
@@ -179,26 +177,20 @@ class QueueCall(Generic[Req, Res]):
                 )
         elif reply is not None or not self._method.pattern.server_streaming:
             self._check_message("finish", reply)
-        served = self._begun()
         ticket = self._operate(Operation.FINISH, tag)
         if ticket is not None:
-            self._put(served.do, Step(ticket, reply, last=True, error=error))
+            self._lines.put(self._served.do, Step(ticket, reply, last=True, error=error))
 
     def notify_when_done(self, tag: object) -> None:
         """Ask to be told when the call is over: the event's result is whether it was cancelled.
 
         At any time, any number of times; at once when it is over.
         """
-        served = self._begun()
-        ticket = self._take(self._queue, Operation.DONE, tag, self)
-        if ticket is not None:
-            self._put(served.notify, ticket)
+        if self._lines.reserve(self._queue):
+            ticket = Ticket(self._queue, Operation.DONE, tag, self)
+            self._lines.put(self._served.notify, ticket)
 
     # ------------------------------------------------------------------ inside
-
-    def begin(self, served: ServedCall) -> None:
-        """The call is here (loop thread)."""
-        self._served = served
 
     def _operate(self, operation: Operation, tag: object) -> Ticket | None:
         """Count an operation of which one at a time may be under way; None: it is of no use."""
@@ -211,16 +203,15 @@ class QueueCall(Generic[Req, Res]):
                     f"a {operation.value} of this call of {self._method.path} is under way: wait "
                     "for its event before the next"
                 )
-            ticket = self._take(self._queue, operation, tag, self)
-            # What is of no use is not under way either.
+            if not self._lines.reserve(self._queue):
+                return None
             if read:
-                self.reading = ticket is not None
+                self.reading = True
             elif write:
-                self.writing = ticket is not None
-                self._head_sent = True
+                self.writing = self._head_sent = True
             else:
                 self._finished = True
-            return ticket
+            return Ticket(self._queue, operation, tag, self)
 
     def _check_message(self, verb: str, message: object) -> None:
         wanted = self._method.response
@@ -229,22 +220,9 @@ class QueueCall(Generic[Req, Res]):
                 f"{verb}({message!r:.100}): {self._method.path} answers with a {wanted.__name__}"
             )
 
-    def _begun(self) -> ServedCall:
-        if self._served is None:
-            raise RuntimeError(
-                f"no call of {self._method.path} came yet: wait for the event of request_call"
-            )
-        return self._served
-
-    @property
-    def _context(self) -> ServerContext:
-        return self._begun().ctx
-
     def __del__(self) -> None:
-        served = getattr(self, "_served", None)
-        if served is not None and not self._finished and not served.over:
-            self._put(served.drop)
+        if not self._finished and not self._served.over:
+            self._lines.put(self._served.drop)
 
     def __repr__(self) -> str:
-        state = "not here yet" if self._served is None else f"from {self.peer}"
-        return f"<QueueCall {self._method.path} {state}>"
+        return f"<QueueCall {self._method.path} from {self.peer}>"

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from typing import Any, TypeVar, Unpack, overload
+from collections.abc import Callable, Iterable
+from typing import Any, Unpack
 
 from ..rpc.method import Method, Service, ServiceDefinition
 from ..rpc.options import check_int
-from ..server.call import RequestStream, ServerContext
-from ..transport.loops import LoopThread
-from .completion_queue import CompletionQueue, Operation
-from .queue_call import QueueCall
-from .served_call import Line, Ticket, answer_many, answer_one
+from .completion_queue import CompletionQueue
+from .lines import Lines, Request
 from .server import Server, ServerOptions
-
-Req = TypeVar("Req")
-Res = TypeVar("Res")
 
 
 class QueueServer(Server):
@@ -44,70 +37,21 @@ class QueueServer(Server):
         check_int("max_waiting_calls", max_waiting_calls, 0)
         self._lines = Lines(max_waiting_calls)
         super().__init__(self._lines.collect(services), **options)
-        self._at_end = functools.partial(self._lines.close, self._thread)
-        # Not a method: calls have it, and must not keep the server.
-        self._put = functools.partial(_put, self._thread)
+        self._lines.thread = self._thread
+        self._at_end = self._lines.close
 
-    @overload
     def request_call(
         self,
-        method: Method[Req, Res],
+        method: Method[Any, Any] | Callable[..., Any],
         *,
         queue: CompletionQueue,
         tag: object,
         call_queue: CompletionQueue | None = None,
-    ) -> QueueCall[Req, Res]: ...
-    @overload
-    def request_call(
-        self,
-        method: Callable[
-            [Any, RequestStream[Req], ServerContext], AsyncIterator[Res] | Iterator[Res]
-        ],
-        *,
-        queue: CompletionQueue,
-        tag: object,
-        call_queue: CompletionQueue | None = None,
-    ) -> QueueCall[Req, Res]: ...
-    @overload
-    def request_call(
-        self,
-        method: Callable[[Any, RequestStream[Req], ServerContext], Awaitable[Res] | Res],
-        *,
-        queue: CompletionQueue,
-        tag: object,
-        call_queue: CompletionQueue | None = None,
-    ) -> QueueCall[Req, Res]: ...
-    @overload
-    def request_call(
-        self,
-        method: Callable[[Any, Req, ServerContext], AsyncIterator[Res] | Iterator[Res]],
-        *,
-        queue: CompletionQueue,
-        tag: object,
-        call_queue: CompletionQueue | None = None,
-    ) -> QueueCall[Req, Res]: ...
-    @overload
-    def request_call(
-        self,
-        method: Callable[[Any, Req, ServerContext], Awaitable[Res] | Res],
-        *,
-        queue: CompletionQueue,
-        tag: object,
-        call_queue: CompletionQueue | None = None,
-    ) -> QueueCall[Req, Res]: ...
-    def request_call(
-        self,
-        method: Any,
-        *,
-        queue: CompletionQueue,
-        tag: object,
-        call_queue: CompletionQueue | None = None,
-    ) -> QueueCall[Any, Any]:
+    ) -> None:
         """Ask for the next call of a method: `GreeterService.say_hello`, or its `gyr.Method`.
 
-        The event comes to `queue` with the call as its result: the QueueCall that this returns,
-        which is of no use before. What is done with the call is reported to `call_queue`
-        (None: `queue`). After the server has stopped the event is not ok.
+        The event comes to `queue`, and its result is the QueueCall. What is done with that is
+        reported to `call_queue` (None: `queue`). When the server has stopped the event is not ok.
 
         May be called before `listen`, and from any thread. Raises ValueError for a method that is
         not served through queues, RuntimeError for a queue that was shut down while the server runs
@@ -120,94 +64,6 @@ class QueueServer(Server):
             except RuntimeError:
                 if not self._stopped:
                     raise
-        lines, put = self._lines, self._put
-        call: QueueCall[Any, Any] = QueueCall(
-            line.method, queue if call_queue is None else call_queue, lines.take, put
-        )
-        ticket = lines.take(queue, Operation.REQUEST_CALL, tag, call)
-        if ticket is not None:
-            put(line.ask, ticket)
-        return call
-
-
-class Lines:
-    """The lines of a server's methods. It knows no server, so that what it serves keeps none."""
-
-    def __init__(self, max_waiting_calls: int) -> None:
-        self._max_waiting_calls = max_waiting_calls
-        self._lines: dict[Any, Line] = {}
-        self._closed = False
-
-    def collect(self, services: Any) -> list[Service]:
-        """What a Server serves for these services."""
-        if isinstance(services, type | Service) or not isinstance(services, Iterable):
-            raise TypeError(f"a server takes a list of services: pass [{services!r}]")
-        served: list[Any] = []  # what is no service at all is named by Server
-        for service in services:
-            if isinstance(service, ServiceDefinition):
-                served.append(self._serve(service, None))
-            elif isinstance(service, type) and "__gyr_service__" in service.__dict__:
-                served.append(self._serve(service.__dict__["__gyr_service__"], service))
-            elif isinstance(service, type) and hasattr(service, "__gyr_service__"):
-                raise TypeError(
-                    f"{service!r} derives from a generated ...Service class: pass the generated "
-                    "class to answer its methods through queues, or an instance of this one to "
-                    "have its handlers called"
-                )
-            else:
-                served.append(service)
-        return served
-
-    def _serve(self, definition: ServiceDefinition, generated: type | None) -> Service:
-        """A service whose handlers wait for what threads do."""
-        service: Service = type("QueueService", (Service,), {"__gyr_service__": definition})()
-        for method in definition.methods:
-            line = Line(method, self._max_waiting_calls)
-            answer = answer_many if method.pattern.server_streaming else answer_one
-            service.__dict__[method.attribute] = functools.partial(answer, line)
-            self._lines[method] = line
-            if generated is not None:
-                self._lines[getattr(generated, method.attribute)] = line
-        return service
-
-    def find(self, method: Any) -> Line:
-        """The line of a method. Raises ValueError."""
-        try:
-            return self._lines[method]
-        except (KeyError, TypeError):
-            known = ", ".join(one.path for one in self._lines if isinstance(one, Method))
-            raise ValueError(
-                f"request_call({method!r}): this server answers no such method through queues; it "
-                f"has {known or 'none'}; pass a generated class's method, as in "
-                "GreeterService.say_hello, or a gyr.Method"
-            ) from None
-
-    def take(
-        self, queue: CompletionQueue, operation: Operation, tag: object, call: Any
-    ) -> Ticket | None:
-        """Count an operation; None when the server and the queue have ended. RuntimeError when the
-        queue alone has."""
-        try:
-            queue.reserve()
-        except RuntimeError:
-            if self._closed:
-                # So that threads which go on for a moment after both were ended come to no harm.
-                return None
-            raise
-        return Ticket(queue, operation, tag, call)
-
-    def close(self, thread: LoopThread) -> None:
-        """No call will come any more (on the loop, as the last that happens there)."""
-        self._closed = True
-        for line in self._lines.values():
-            line.close()
-        if thread.inbox is not None:
-            thread.inbox.close()
-
-
-def _put(thread: LoopThread, function: Callable[..., object], *arguments: object) -> None:
-    """Have a function called on the server's loop; here, when there never was one."""
-    if thread.inbox is None:
-        function(*arguments)
-    else:
-        thread.inbox.put(function, *arguments)
+        if self._lines.reserve(queue):
+            steps = queue if call_queue is None else call_queue
+            self._lines.put(line.ask, Request(queue, steps, tag))

@@ -7,18 +7,18 @@ what is still asked for fails wherever it is asked.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from ..rpc.errors import Cancelled, DeadlineExceeded, ResourceExhausted, RpcError
+from ..rpc.errors import Cancelled, DeadlineExceeded, RpcError
 from ..rpc.metadata import Metadata
-from ..rpc.method import Method
 from ..server.call import ServerContext
 from .completion_queue import CompletionQueue, Event, Operation
 
 if TYPE_CHECKING:
+    from .lines import Line
     from .queue_call import QueueCall
 
 
@@ -72,53 +72,6 @@ class Step:
         self.error = error
 
 
-class Line:
-    """Where the calls of one method meet the threads that ask for them, each side in order."""
-
-    def __init__(self, method: Method[Any, Any], max_waiting_calls: int) -> None:
-        self.method = method
-        self._max_waiting_calls = max_waiting_calls
-        self._arrived: OrderedDict[ServedCall, None] = OrderedDict()
-        self._asked: deque[Ticket] = deque()
-        self._closed = False
-
-    def ask(self, ticket: Ticket) -> None:
-        """Give the next call to this one who asks."""
-        if self._arrived:
-            served, _ = self._arrived.popitem(last=False)
-            served.give(ticket)
-            return
-        self._asked.append(ticket)
-        if self._closed:
-            self.close()
-
-    def arrive(self, served: ServedCall) -> None:
-        """Give this call to who asked first, or let it wait. Raises ResourceExhausted."""
-        if self._asked:
-            served.give(self._asked.popleft())
-        elif len(self._arrived) >= self._max_waiting_calls:
-            raise ResourceExhausted(
-                f"{self.method.path}: {self._max_waiting_calls} calls wait to be asked for"
-                " already (max_waiting_calls)"
-            )
-        else:
-            self._arrived[served] = None
-
-    def leave(self, served: ServedCall) -> None:
-        """This call does not wait any longer."""
-        self._arrived.pop(served, None)
-
-    def close(self) -> None:
-        """No call will come any more (any thread: deque gives each ticket out once)."""
-        self._closed = True
-        while True:
-            try:
-                ticket = self._asked.popleft()
-            except IndexError:
-                return
-            ticket.complete(error=Cancelled("the server was stopped"))
-
-
 class ServedCall:
     """One call, from its arrival to its end."""
 
@@ -138,13 +91,9 @@ class ServedCall:
         self._read: Any = None
         self._done: list[Ticket] = []
 
-    def give(self, ticket: Ticket) -> None:
+    def give(self, call: QueueCall[Any, Any]) -> None:
         """Somebody asked for a call, and this is it."""
-        call = ticket.call
-        assert call is not None
         self._handle = ref(call)
-        call.begin(self)
-        ticket.complete(call)
 
     # ------------------------------------------------------------------ what threads ask for
 
