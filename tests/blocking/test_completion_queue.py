@@ -43,7 +43,7 @@ def test_an_event_that_failed_raises_its_error_each_time() -> None:
         with pytest.raises(gyr.NotFound, match="no such thing") as caught:
             event.result()
         assert len(caught.traceback) == 2, "the traceback grows with each result()"
-    assert repr(event) == "<Event START tag=1 error=NotFound('no such thing')>"
+    assert repr(event) == "<Event START tag=1 error=NotFound('no such thing', code=NOT_FOUND)>"
 
 
 def test_a_read_at_the_end_is_not_ok_and_its_result_is_none() -> None:
