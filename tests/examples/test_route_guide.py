@@ -127,15 +127,15 @@ async def test_a_caller_that_does_not_read_keeps_no_other_waiting() -> None:
 
 async def test_points_off_the_globe_are_refused_by_field_in_every_method() -> None:
     async with guide() as stub:
-        with pytest.raises(gyr.InvalidArgument, match=r"InvalidArgument: longitude 1800000001"):
+        with pytest.raises(gyr.InvalidArgument, match=r"INVALID_ARGUMENT: longitude 1800000001"):
             await stub.get_feature(OFF_THE_GLOBE)
-        with pytest.raises(gyr.InvalidArgument, match=r"InvalidArgument: hi\.longitude 1800000001"):
+        with pytest.raises(gyr.InvalidArgument, match=r"INVALID_ARGUMENT: hi\.longitude 1800000001"):
             await list_features(stub, Rectangle(hi=OFF_THE_GLOBE))
-        with pytest.raises(gyr.InvalidArgument, match=r"InvalidArgument: longitude 1800000001"):
+        with pytest.raises(gyr.InvalidArgument, match=r"INVALID_ARGUMENT: longitude 1800000001"):
             await record_route(stub, [PEAK.location, OFF_THE_GLOBE])
         with pytest.raises(
-            gyr.InvalidArgument, match=r"InvalidArgument: location\.longitude 1800000001"
+            gyr.InvalidArgument, match=r"INVALID_ARGUMENT: location\.longitude 1800000001"
         ):
             await route_chat(stub, [note("a"), RouteNote(location=OFF_THE_GLOBE)])
-        with pytest.raises(gyr.InvalidArgument, match=r"InvalidArgument: latitude -900000001"):
+        with pytest.raises(gyr.InvalidArgument, match=r"INVALID_ARGUMENT: latitude -900000001"):
             await stub.get_feature(Point(latitude=-900_000_001))

@@ -9,7 +9,7 @@ from contextvars import copy_context
 from ..client.call cimport DONE_SENDING, RESULT, SEND, Call as AsyncCall
 from ..transport.blocking cimport SharedLoop
 from ..transport.waiting cimport Operation
-from .call cimport Call, Place, adopt, run_step
+from .call cimport Place, adopt, run_step
 
 from ..client import call as client
 from .call import StreamStreamCall, UnaryStreamCall
