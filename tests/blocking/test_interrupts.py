@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -67,12 +67,17 @@ def interrupted(when: threading.Semaphore) -> Iterator[None]:
         thread.join()
 
 
+def connect(stub: BlockingStub) -> None:
+    """First: callbacks of weak references, which swallow a KeyboardInterrupt, run at its end."""
+    stub.client_stream([message()])
+
+
 def other_thread_waits(stub: BlockingStub, stuck: Stuck) -> threading.Thread:
     """A thread that leads."""
 
     def wait() -> None:
         with pytest.raises(gyr.Cancelled):
-            stub.client_stream([message()])
+            stub.unary(message())
 
     thread = threading.Thread(target=wait)
     thread.start()
@@ -82,21 +87,23 @@ def other_thread_waits(stub: BlockingStub, stuck: Stuck) -> threading.Thread:
 
 def test_a_thread_that_waits_alone_is_interrupted() -> None:
     stuck = Stuck()
-    with serving_threads(unary=HANDLERS["unary"], client_stream=stuck) as stub:
+    with serving_threads(client_stream=HANDLERS["client_stream"], unary=stuck) as stub:
+        connect(stub)
         with interrupted(stuck.started):
-            stub.client_stream([message()])
+            stub.unary(message())
         assert stuck.cancelled.acquire(timeout=SAFETY_NET_S)
-        assert stub.unary(message(b"goes on")) == message(b"goes on")
+        assert stub.client_stream([message(b"goes on")]) == message(b"goes on")
 
 
 def test_a_thread_that_waits_beside_another_is_interrupted() -> None:
     stuck = Stuck()
-    with serving_threads(unary=HANDLERS["unary"], client_stream=stuck) as stub:
+    with serving_threads(client_stream=HANDLERS["client_stream"], unary=stuck) as stub:
+        connect(stub)
         other = other_thread_waits(stub, stuck)
         with interrupted(stuck.started):
-            stub.client_stream([message()])
+            stub.unary(message())
         assert stuck.cancelled.acquire(timeout=SAFETY_NET_S)
-        assert stub.unary(message(b"goes on")) == message(b"goes on")
+        assert stub.client_stream([message(b"goes on")]) == message(b"goes on")
         stub.channel.close()
         other.join()
 
@@ -107,16 +114,16 @@ def test_when_the_thread_that_leads_is_interrupted_another_leads() -> None:
     asked = threading.Event()
     release = threading.Event()
 
-    async def later(request: BytesValue, ctx: gyr.ServerContext) -> BytesValue:
+    async def later(request: BytesValue, ctx: gyr.ServerContext) -> AsyncIterator[BytesValue]:
         asked.set()
         await asyncio.get_running_loop().run_in_executor(None, release.wait, SAFETY_NET_S)
-        return request
+        yield request
 
     def call() -> None:
-        if stub.unary(message(b"x")) == message(b"x"):
+        if list(stub.server_stream(message(b"x"))) == [message(b"x")]:
             answered.set()
 
-    with serving_threads(unary=later, client_stream=stuck) as stub:
+    with serving_threads(unary=stuck, server_stream=later) as stub:
         stub.channel.wait_ready(SAFETY_NET_S)
         follower = threading.Thread(target=call)
         leads_and_is_followed = threading.Semaphore(0)
@@ -130,7 +137,7 @@ def test_when_the_thread_that_leads_is_interrupted_another_leads() -> None:
         starter = threading.Thread(target=begin)
         starter.start()
         with interrupted(leads_and_is_followed):
-            stub.client_stream([message()])
+            stub.unary(message())
         starter.join()
         release.set()
         assert answered.wait(SAFETY_NET_S)

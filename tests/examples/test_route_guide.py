@@ -129,7 +129,9 @@ async def test_points_off_the_globe_are_refused_by_field_in_every_method() -> No
     async with guide() as stub:
         with pytest.raises(gyr.InvalidArgument, match=r"INVALID_ARGUMENT: longitude 1800000001"):
             await stub.get_feature(OFF_THE_GLOBE)
-        with pytest.raises(gyr.InvalidArgument, match=r"INVALID_ARGUMENT: hi\.longitude 1800000001"):
+        with pytest.raises(
+            gyr.InvalidArgument, match=r"INVALID_ARGUMENT: hi\.longitude 1800000001"
+        ):
             await list_features(stub, Rectangle(hi=OFF_THE_GLOBE))
         with pytest.raises(gyr.InvalidArgument, match=r"INVALID_ARGUMENT: longitude 1800000001"):
             await record_route(stub, [PEAK.location, OFF_THE_GLOBE])

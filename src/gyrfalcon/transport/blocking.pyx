@@ -509,7 +509,7 @@ cdef class SharedLoop:
         cdef pollfd *polled = few
         cdef Py_ssize_t count = len(self.pollees)
         cdef Py_ssize_t index, first = -1, got = -1
-        cdef int milliseconds = -1, found, error = 0, read_error = 0, depth = self.depth
+        cdef int milliseconds = -1, found, read_error = 0, depth = self.depth
         cdef double due
         cdef Pollee pollee
         cdef list pollees = list(self.pollees)
@@ -542,9 +542,7 @@ cdef class SharedLoop:
             self.unlock()
             with nogil:
                 found = poll(polled, count + 1, milliseconds)
-                if found < 0:
-                    error = c_errno
-                elif found > 0:
+                if found > 0:
                     # The first that can be read is read here, without the loop: the lead alone is
                     # what entitles to its buffer.
                     for index in range(count):
@@ -557,8 +555,9 @@ cdef class SharedLoop:
             self.lock()
             self.depth = depth
             self.polling = False
-            if error == EINTR:
-                PyErr_CheckSignals()
+            # Also where the poll was not cut short: the first bytecode after a signal raises, and
+            # that may be a weak reference's callback, where an exception is lost.
+            PyErr_CheckSignals()
             if found > 0:
                 if polled[count].revents:
                     self.drain_pokes()
