@@ -15,7 +15,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 CURRENT: ContextVar[Any] = ContextVar("gyrfalcon_call_being_served", default=None)
 
 
-class detach:  # noqa: N801 (used like a function)
+class detach:
     """Calls made inside go on by themselves: `with gyr.detach(): ...`.
 
     In a handler, and in what it starts, a call has the deadline of the call being served as its
