@@ -13,7 +13,6 @@ from .._core.stream cimport CompressedMessage
 from ..transport.interception cimport (
     CALLING,
     ENTERING,
-    LEAVING,
     OVER,
     PAUSED,
     CallOutcome,

@@ -157,7 +157,9 @@ class Interceptor:
     variables of `intercept`, and `call.state`.
     """
 
-    def intercept(self, call: InterceptedCall) -> Interception | AsyncInterception:
+    def intercept(  # type: ignore[return]  # mypy takes a generator for one of the two only
+        self, call: InterceptedCall
+    ) -> Interception | AsyncInterception:
         """Runs around the call; a generator with one `yield`, where the call runs.
 
         Before it: before the call is sent, or before its handler starts. `raise` an RpcError to

@@ -14,7 +14,7 @@ from cpython.object cimport PyObject
 from .._core.stream cimport CLOSED, DEADLINE, FAULT, Stream
 from ..transport.driver cimport Driver
 from ..transport.interception cimport Interception, enter_context, leave_context
-from ..transport.propagation cimport CallScope, enter_scope, has_channels
+from ..transport.propagation cimport CallScope, enter_scope
 from ..transport.waiting cimport Operation, Waiting
 
 from ..rpc.codec import CODECS

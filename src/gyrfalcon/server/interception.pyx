@@ -1,7 +1,8 @@
 """A server's interceptors: around a handler, in its context.
 
-Interceptors that never await run in the worker that runs the handler, before and after it. Where one
-of them awaits, or replies are a stream, the handler's coroutine is wrapped in one that runs them.
+Interceptors that never await run in the worker that runs the handler, before and after it. Where
+one of them awaits, or replies are a stream, the handler's coroutine is wrapped in one that runs
+them.
 """
 import asyncio
 import logging
@@ -18,7 +19,6 @@ from ..transport.interception cimport (
     enter_context,
     leave_context,
 )
-from ..transport.waiting cimport Operation
 from .call cimport (
     ServerContext,
     compression_failed,

@@ -8,7 +8,6 @@ there (client/interception.pyx, server/interception.pyx).
 cimport cython
 from cpython.object cimport PyObject
 
-from ..rpc.errors import RpcError
 from ..rpc.interceptor import Retry, check_interceptors, is_async, overridden
 from ..rpc.metadata import Metadata
 from ..rpc.rich_status import decode_details
@@ -84,11 +83,9 @@ cdef class CallOutcome:
     @property
     def details(self):
         """The detail messages of the status."""
-        if self.raw_details is None:
-            return ()
         if type(self.raw_details) is bytes:
-            self.raw_details = decode_details(self.raw_details, self.code)
-        return tuple(self.raw_details)
+            return decode_details(self.raw_details, self.code)
+        return self.raw_details or ()
 
     @property
     def error(self):
