@@ -27,6 +27,7 @@ class ServerOptions(TypedDict, total=False):
     max_concurrent_streams: int
     max_workers: int | None
     compression: Compression | str | None
+    interceptors: Iterable[Interceptor]
     access_log: bool
     interceptors: Iterable[Interceptor]
     grace: float

@@ -30,7 +30,7 @@ from ..rpc.errors import RpcError, from_status
 from ..rpc.metadata import Metadata
 from ..transport.interception import drive
 
-log = logging.getLogger("gyrfalcon.interceptor")
+log = logging.getLogger("gyrfalcon.interceptors")
 
 cdef extern from "Python.h":
     object PyContext_CopyCurrent()

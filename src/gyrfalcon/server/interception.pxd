@@ -19,3 +19,4 @@ cdef class ServerInterception(Interception):
     cdef int handled(self, object reply, object error) except -1
     cdef CallOutcome outcome_of_handler(self, object error)
     cdef int write(self) except -1
+    cdef int tell_answered(self) except -1

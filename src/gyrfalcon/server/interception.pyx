@@ -291,11 +291,32 @@ cdef class ServerInterception(Interception):
             self.outcome = self.outcome_of_handler(error)
         if not call.status_written:
             self.write()
+        if self.interceptors.answers:
+            self.tell_answered()
         call.interception = None
         # An outcome knows its interception: nothing is to be left to the collector of cycles.
         self.outcome = None
         self.tail = None
         return call.retire()
+
+    cdef int tell_answered(self) except -1:
+        """Tell the interceptors that the answer is on its way."""
+        cdef ServerContext call = self.call
+        cdef CallOutcome outcome = self.outcome
+        cdef bint entered
+        if outcome.status != call.status_code:
+            # The reply could not be encoded, or the client was gone meanwhile.
+            outcome = self.made(call.status_code, call.status_text or "")
+        entered = enter_context(call.context)
+        try:
+            for hook in self.interceptors.answers:
+                hook(self, outcome)
+        except Exception:
+            log.exception("%s: `answered` of an interceptor failed", self.method)
+        finally:
+            if entered:
+                leave_context(call.context)
+        return 0
 
     cdef int write(self) except -1:
         """Answer the call as came out."""

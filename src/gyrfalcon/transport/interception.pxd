@@ -21,7 +21,8 @@ cdef class Interceptors:
     cdef readonly bint has_replies
     cdef list attempt_starts        # `attempt_started` of those that have it
     cdef list attempt_ends
-    cdef list refusals
+    cdef list answers               # `answered`
+    cdef list refusals              # `refused`
     cdef bint sees_attempts
 
     cdef int begin(self, object call, object message) except -1

@@ -31,7 +31,7 @@ cdef extern from *:
     """
     void give_up "gyr_give_up" (PyObject *object)
 
-log = logging.getLogger("gyrfalcon.interceptor")
+log = logging.getLogger("gyrfalcon.interceptors")
 
 cdef PyObject *NONE = <PyObject *> None
 
@@ -67,6 +67,7 @@ cdef class Interceptors:
         self.has_replies = any(hook is not None for hook in self.replies)
         self.attempt_starts = self.hooks("attempt_started")
         self.attempt_ends = self.hooks("attempt_ended")
+        self.answers = self.hooks("answered")
         self.refusals = self.hooks("refused")
         self.sees_attempts = bool(self.attempt_starts or self.attempt_ends)
 
