@@ -211,8 +211,8 @@ class Interceptor:
         is logged."""
 
     def answered(self, call: InterceptedCall, outcome: Outcome) -> None:
-        """On the server: the call's answer is on its way, as it came out of all interceptors, or its
-        client is gone. An error in here is logged."""
+        """On the server: the call's answer is on its way, as it came out of all interceptors, or
+        its client is gone. An error in here is logged."""
 
     def refused(self, method: str, code: StatusCode, registered: bool) -> None:
         """On the server: a call has ended before its interceptors saw it.
