@@ -9,6 +9,7 @@ from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricR
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanContext
 
 import gyrfalcon as gyr
 
@@ -33,7 +34,7 @@ class Recorder:
             tracer_provider=self.tracer_provider, meter_provider=self.meter_provider, **options
         )
 
-    def options(self, **options: Any) -> dict[str, dict[str, Any]]:
+    def options(self, **options: Any) -> dict[str, Any]:
         """For `serve`: both sides with telemetry."""
         return {
             "server_options": {"interceptors": [self.server(**options)]},
@@ -105,13 +106,24 @@ def status_of(span: ReadableSpan) -> tuple[str, int | None, list[str]]:
     )
 
 
+def ids(span: ReadableSpan) -> SpanContext:
+    """The ids of a span."""
+    found: SpanContext | None = span.context
+    assert found is not None
+    return found
+
+
 def messages_of(span: ReadableSpan) -> list[tuple[object, object, object]]:
     """The message events of a span: direction, number, size."""
-    return [
-        tuple(
-            (event.attributes or {}).get(f"rpc.message.{name}")
-            for name in ("type", "id", "uncompressed_size")
-        )
-        for event in span.events
-        if event.name == "rpc.message"
-    ]  # type: ignore[misc]
+    found: list[tuple[object, object, object]] = []
+    for event in span.events:
+        if event.name == "rpc.message":
+            noted = event.attributes or {}
+            found.append(
+                (
+                    noted.get("rpc.message.type"),
+                    noted.get("rpc.message.id"),
+                    noted.get("rpc.message.uncompressed_size"),
+                )
+            )
+    return found

@@ -14,7 +14,7 @@ import gyrfalcon as gyr
 from gyrfalcon.testing import serve
 from tests.blocking.service import BlockingStub
 from tests.call.service import SAFETY_NET_S, SERVICE, Calls, Stub, message, serving
-from tests.telemetry.recorder import Recorder, messages_of, status_of
+from tests.telemetry.recorder import Recorder, ids, messages_of, status_of
 
 TARGET = "dns:///192.0.2.1:50051"
 UNARY_NAME = "tests.Calls/Unary"
@@ -136,7 +136,7 @@ async def test_every_attempt_counts_and_the_call_counts_once() -> None:
         ("retry", {"grpc.previous-rpc-attempts": 1}),
         ("retry", {"grpc.previous-rpc-attempts": 2}),
     ]
-    assert {span.parent.span_id for span in served if span.parent} == {client.context.span_id}
+    assert {span.parent.span_id for span in served if span.parent} == {ids(client).span_id}
     assert [status_of(span)[:2] for span in served] == [("ERROR", 14), ("ERROR", 14), ("UNSET", 0)]
     metrics = recorder.metrics()
     busy, fine = (UNARY_NAME, TARGET, "UNAVAILABLE"), (UNARY_NAME, TARGET, "OK")
@@ -244,7 +244,7 @@ async def test_methods_that_are_not_served_are_other() -> None:
 @pytest.mark.anyio
 async def test_filters_decide_which_names_metrics_show() -> None:
     recorder = Recorder()
-    options = {
+    options: dict[str, Any] = {
         "server_options": {
             "interceptors": [recorder.server(method_filter=lambda name: name.endswith("Up"))]
         },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
@@ -22,6 +23,16 @@ SIZE = (
     "0 1024 2048 4096 16384 65536 262144 1048576 4194304 16777216 67108864 268435456 1073741824 "
     "4294967296"
 )
+
+WITHOUT_OPENTELEMETRY = """
+import sys
+sys.modules["opentelemetry"] = None
+import gyrfalcon
+try:
+    gyrfalcon.telemetry
+except ImportError as error:
+    print(error)
+"""
 
 
 async def echo(request: BytesValue, ctx: gyr.ServerContext) -> BytesValue:
@@ -74,7 +85,7 @@ def test_options_that_contradict_each_other_are_refused() -> None:
 
 @pytest.mark.anyio
 async def test_without_an_sdk_calls_go_on_and_nothing_is_recorded() -> None:
-    options = {
+    options: dict[str, Any] = {
         "server_options": {"interceptors": [gyr.telemetry.ServerTelemetry(message_events=True)]},
         "channel_options": {"interceptors": [gyr.telemetry.ClientTelemetry(message_events=True)]},
     }
@@ -87,10 +98,7 @@ async def test_without_an_sdk_calls_go_on_and_nothing_is_recorded() -> None:
     [
         ("import gyrfalcon, sys; print('opentelemetry' in sys.modules)", "False"),
         (
-            "import sys; sys.modules['opentelemetry'] = None\n"
-            "import gyrfalcon\n"
-            "try: gyrfalcon.telemetry\n"
-            "except ImportError as error: print(error)",
+            WITHOUT_OPENTELEMETRY,
             "gyrfalcon.telemetry needs OpenTelemetry: pip install 'gyrfalcon[otel]'",
         ),
         ("from gyrfalcon import *; print('telemetry' in globals())", "False"),

@@ -14,7 +14,7 @@ import gyrfalcon as gyr
 from gyrfalcon.testing import Clock, serve
 from tests.blocking.service import BlockingStub
 from tests.call.service import SAFETY_NET_S, Calls, Stub, message
-from tests.telemetry.recorder import Recorder, status_of
+from tests.telemetry.recorder import Recorder, ids, status_of
 
 TARGET = "dns:///192.0.2.1:50051"
 PATTERNS = {
@@ -162,7 +162,7 @@ def expected_statuses(outcome: str) -> tuple[Any, Any]:
     }
     if outcome == "OK":
         return ("UNSET", 0, []), ("UNSET", 0, [])
-    server = ("UNSET", int(code), [])
+    server: tuple[str, int, list[str]] = ("UNSET", int(code), [])
     if outcome in server_error:
         server = ("ERROR", int(code), [server_error[outcome]])
     return ("ERROR", int(code), [client_error[outcome]]), server
@@ -198,8 +198,8 @@ def test_a_call_has_its_spans_and_metrics(face: str, pattern: str, outcome: str)
     assert [span.name for span in (*client, *server)] == [PATTERNS[pattern]] * 2
     assert (status_of(client[0]), status_of(server[0])) == expected_statuses(outcome)
     assert server[0].parent is not None
-    assert server[0].parent.span_id == client[0].context.span_id
-    assert server[0].context.trace_id == client[0].context.trace_id
+    assert server[0].parent.span_id == ids(client[0]).span_id
+    assert ids(server[0]).trace_id == ids(client[0]).trace_id
     assert client[0].parent is None
     assert recorder.metrics() == expected_metrics(pattern, outcome)
 

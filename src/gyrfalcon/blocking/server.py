@@ -29,7 +29,6 @@ class ServerOptions(TypedDict, total=False):
     compression: Compression | str | None
     interceptors: Iterable[Interceptor]
     access_log: bool
-    interceptors: Iterable[Interceptor]
     grace: float
     stream_window: int
     connection_window: int

@@ -30,7 +30,7 @@ from ..rpc.errors import RpcError, from_status
 from ..rpc.metadata import Metadata
 from ..transport.interception import drive
 
-log = logging.getLogger("gyrfalcon.interceptors")
+log = logging.getLogger("gyrfalcon.client")
 
 cdef extern from "Python.h":
     object PyContext_CopyCurrent()

@@ -31,7 +31,7 @@ cdef extern from *:
     """
     void give_up "gyr_give_up" (PyObject *object)
 
-log = logging.getLogger("gyrfalcon.interceptors")
+log = logging.getLogger("gyrfalcon.server")
 
 cdef PyObject *NONE = <PyObject *> None
 
