@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from . import blocking as blocking
     from . import services as services
     from . import stats as stats
+    from . import telemetry as telemetry
     from .client import Call as Call
     from .client import Channel as Channel
     from .client import StreamStream as StreamStream
@@ -166,8 +167,8 @@ _ROOMS = {
     "transport.memory": "MemoryNetwork",
     "transport.network": "Network",
 }
-# Rooms that programs name themselves.
-_PACKAGES = frozenset({"blocking", "services", "stats"})
+# Rooms that programs name themselves; `telemetry` is not in __all__, because it needs an extra.
+_PACKAGES = frozenset({"blocking", "services", "stats", "telemetry"})
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names.split()}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import gyrfalcon as gyr
-from gyrfalcon import blocking, policy, services, stats, testing
+from gyrfalcon import blocking, policy, services, stats, telemetry, testing
 from tests.docs.pages import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -49,7 +49,9 @@ def write(default: object) -> str:
 
 
 @pytest.mark.parametrize(
-    "module", [gyr, blocking, policy, services, stats, testing], ids=lambda module: module.__name__
+    "module",
+    [gyr, blocking, policy, services, stats, telemetry, testing],
+    ids=lambda module: module.__name__,
 )
 def test_every_exported_name_is_explained(module: Any) -> None:
     pages = "\n".join(path.read_text(encoding="utf-8") for path in REFERENCE.glob("*.md"))

@@ -85,6 +85,7 @@ cdef class Stream:
     cdef PyObject *partial
     cdef Py_ssize_t partial_capacity
     cdef size_t queued_bytes
+    cdef readonly uint64_t received_message_bytes   # without the five bytes before each message
     cdef size_t uncredited
     cdef bint discarding
     cdef size_t reserved        # of the message that is not whole: what may still come
@@ -97,6 +98,7 @@ cdef class Stream:
     cdef readonly size_t out_bytes
     cdef size_t packed          # of these, in a DATA frame that libnghttp2 has made already
     cdef size_t last_size       # of the last message that was queued
+    cdef readonly uint64_t sent_message_bytes       # queued, without the five bytes before each
     cdef size_t low_mark
     cdef bint wants_writable
     cdef bint opened            # a head was submitted

@@ -209,6 +209,7 @@ cdef class Stream:
             self.messages = [data]
         else:
             self.messages.append(data)
+        self.received_message_bytes += self.message_length
         self.queued_bytes += size
         self.link.unread += size
         self.link.messages_received += 1
@@ -431,6 +432,7 @@ cdef class Stream:
         prefix[3] = <uint8_t> (length >> 8)
         prefix[4] = <uint8_t> length
         self.last_size = length
+        self.sent_message_bytes += length
         self.append_copy(prefix, 5)
         if length <= COPY_LIMIT:
             self.append_copy(<uint8_t *> PyBytes_AS_STRING(data), length)
@@ -540,6 +542,7 @@ cdef class Stream:
         self.out_first, other.out_first = other.out_first, NULL
         self.out_last, other.out_last = other.out_last, NULL
         self.out_bytes, other.out_bytes = other.out_bytes, 0
+        self.sent_message_bytes, other.sent_message_bytes = other.sent_message_bytes, 0
         return self.resume()
 
     cdef int resume(self) except -1:

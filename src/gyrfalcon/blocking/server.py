@@ -27,8 +27,8 @@ class ServerOptions(TypedDict, total=False):
     max_concurrent_streams: int
     max_workers: int | None
     compression: Compression | str | None
-    access_log: bool
     interceptors: Iterable[Interceptor]
+    access_log: bool
     grace: float
     stream_window: int
     connection_window: int

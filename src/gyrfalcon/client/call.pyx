@@ -319,6 +319,8 @@ cdef class Call(Nested):
         cdef ClientDriver driver = self.channel.direct
         if self.scope is not None and self.scope.code:
             return self.end(self.scope.code, self.scope.message, False)
+        if self.interception is not None:
+            self.interception.attempt_begins()
         if driver is not None and driver.usable:
             return self.open(driver)
         self.watch_deadline()
@@ -495,6 +497,8 @@ cdef class Call(Nested):
         self.driver.note_goaway()
         if self.driver.lost:
             self.driver.usable = False
+        if self.interception is not None:
+            self.interception.attempt_failed(UNAVAILABLE, "the server took no notice of the call")
         self.leave_stream()
         self.launch()
         return True

@@ -125,6 +125,7 @@ class Channel(CallPlace):
         self._codec = CODECS.choose(codec)
         self._resolvers = dict(resolvers or {})
         self._target = parse_target(target, self._resolvers)
+        self.canonical_target = self._target.canonical
         self._authority = check_header_text("authority", authority or self._target.authority)
         if b" " in self._authority:
             raise ValueError(f"authority={authority!r} has a blank in it: write a host and a port")

@@ -21,11 +21,13 @@ cdef class ClientInterception(Interception):
     cdef str peer_name
     cdef double expiry
     cdef CallOutcome as_it_came     # the outcome of the attempt itself
+    cdef bint attempting            # an attempt was begun and is not over
     cdef bint told                  # the caller did not wait for the interceptors
     cdef bint delivered             # something of the reply was handed to the caller
     cdef list sent                  # the requests of a stream, encoded; None: not all are kept
     cdef size_t sent_bytes
 
+    cdef int end_attempt(self, CallOutcome outcome) except -1
     cdef int run(self) except -1
     cdef int settle(self) except -1
     cdef int make_call(self) except -1

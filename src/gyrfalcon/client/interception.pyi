@@ -1,8 +1,11 @@
+import logging
 from typing import Any
 
 from ..rpc.metadata import Metadata
 from ..rpc.method import Pattern
 from ..transport.interception import Interception, Interceptors
+
+log: logging.Logger
 
 class ClientInterceptors(Interceptors):
     """The interceptors of a channel."""
@@ -30,6 +33,15 @@ class ClientInterception(Interception):
         """When the call must be done, in seconds on time.monotonic()'s clock, or None."""
     def time_remaining(self) -> float | None:
         """Seconds until the deadline, zero when it has passed; None when there is none."""
+    @property
+    def target(self) -> str:
+        """The target of the channel, with its scheme."""
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes of the request messages of this attempt."""
+    @property
+    def received_bytes(self) -> int:
+        """Bytes of the reply messages of this attempt."""
     @property
     def request(self) -> Any:
         """The request message of a call that has one; None where requests are a stream."""

@@ -6,6 +6,7 @@ The call holds its interception; that knows the call by a pointer, so that a cal
 is still cancelled.
 """
 import asyncio
+import logging
 
 from cpython.object cimport PyObject
 
@@ -27,6 +28,8 @@ from .call cimport Call, initial_of_stream, trailing_of_stream
 from ..rpc.errors import RpcError, from_status
 from ..rpc.metadata import Metadata
 from ..transport.interception import drive
+
+log = logging.getLogger("gyrfalcon.client")
 
 cdef extern from "Python.h":
     object PyContext_CopyCurrent()
@@ -116,6 +119,25 @@ cdef class ClientInterception(Interception):
     def time_remaining(self):
         """Seconds until the deadline, zero when it has passed; None when there is none."""
         return max(self.expiry - self.clock.now(), 0.0) if self.expiry else None
+
+    @property
+    def target(self):
+        """The target of the channel, with its scheme."""
+        return self.channel.canonical_target
+
+    @property
+    def sent_bytes(self):
+        """Bytes of the request messages of this attempt."""
+        if self.owner == NULL or (<Call> self.owner).stream is None:
+            return 0
+        return (<Call> self.owner).stream.sent_message_bytes
+
+    @property
+    def received_bytes(self):
+        """Bytes of the reply messages of this attempt."""
+        if self.owner == NULL or (<Call> self.owner).stream is None:
+            return 0
+        return (<Call> self.owner).stream.received_message_bytes
 
     @property
     def request(self):
@@ -219,6 +241,43 @@ cdef class ClientInterception(Interception):
 
     # ------------------------------------------------------------------ the way of the call
 
+    cdef int attempt_begins(self) except -1:
+        cdef bint entered
+        if not self.interceptors.sees_attempts:
+            return 0
+        self.attempting = True
+        entered = enter_context(self.context)
+        try:
+            for hook in self.interceptors.attempt_starts:
+                hook(self)
+        except Exception:
+            log.exception("%s: attempt_started of an interceptor failed", self.method)
+        finally:
+            if entered:
+                leave_context(self.context)
+        return 0
+
+    cdef int attempt_failed(self, int code, str message) except -1:
+        cdef CallOutcome outcome
+        if self.attempting:
+            outcome = self.made(code, message)
+            outcome.source = (<Call> self.owner).stream
+            self.end_attempt(outcome)
+        return 0
+
+    cdef int end_attempt(self, CallOutcome outcome) except -1:
+        cdef bint entered = enter_context(self.context)
+        self.attempting = False
+        try:
+            for hook in self.interceptors.attempt_ends:
+                hook(self, outcome)
+        except Exception:
+            log.exception("%s: attempt_ended of an interceptor failed", self.method)
+        finally:
+            if entered:
+                leave_context(self.context)
+        return 0
+
     cdef int run(self) except -1:
         """Let the interceptors go on, in their context, and do what they decided."""
         cdef bint entered = enter_context(self.context)
@@ -301,6 +360,8 @@ cdef class ClientInterception(Interception):
             self.timer = None
         replies = self.take_replies(call)
         self.turn_back(self.read_outcome(call), replies)
+        if self.attempting:
+            self.end_attempt(self.outcome)
         if self.interceptors.has_async:
             self.start_task()
             if call.given_up:

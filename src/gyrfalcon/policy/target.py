@@ -62,6 +62,12 @@ class Target(NamedTuple):
     authority: str
     """The `:authority` of calls unless the channel has one of its own."""
 
+    @property
+    def canonical(self) -> str:
+        """The target with its scheme, "dns:///host:port" where the text names none."""
+        slashes = "" if self.scheme != "dns" and self.scheme in _SCHEMES else "///"
+        return f"{self.scheme}:{slashes}{self.endpoint}"
+
 
 def parse_target(text: str, schemes: Collection[str] = ()) -> Target:
     """The target that a text stands for; `schemes` are those of resolvers beside the built-in ones.

@@ -101,6 +101,22 @@ class InterceptedCall(Protocol):
         ...
 
     @property
+    def target(self) -> str | None:
+        """What the channel calls, with its scheme, "dns:///localhost:50051"; None on servers."""
+        ...
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes of the messages that this side has sent, or queued to be sent, so far: compressed
+        where they are, without the five bytes that precede each. On the client of this attempt."""
+        ...
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes of the messages that have come so far, as `sent_bytes`."""
+        ...
+
+    @property
     def deadline(self) -> float | None:
         """When the call must be done, in seconds on time.monotonic()'s clock, or None."""
         ...
@@ -184,6 +200,29 @@ class Interceptor:
     def reply(self, call: InterceptedCall, message: Any) -> Any:
         """Each reply message passes through here, innermost interceptor first, as `request`."""
         return message
+
+    def attempt_started(self, call: InterceptedCall) -> None:
+        """On the client: an attempt at the call begins, and looks for a connection.
+
+        One call makes several when an interceptor has it made again, and when no server took
+        notice of it, where it goes out again by itself. An error in here is logged.
+        """
+
+    def attempt_ended(self, call: InterceptedCall, outcome: Outcome) -> None:
+        """On the client: the attempt is over, before any interceptor hears of it. An error in here
+        is logged."""
+
+    def answered(self, call: InterceptedCall, outcome: Outcome) -> None:
+        """On the server: the call's answer is on its way, as it came out of all interceptors, or
+        its client is gone. An error in here is logged."""
+
+    def refused(self, method: str, code: StatusCode, registered: bool) -> None:
+        """On the server: a call has ended before its interceptors saw it.
+
+        Its method is not served (`registered` is False, and `method` is any text that a client
+        wrote), its head made no sense, its deadline had passed or the client was gone before the
+        handler could start. An error in here is logged.
+        """
 
 
 def check_interceptors(interceptors: Iterable[Interceptor]) -> tuple[Interceptor, ...]:

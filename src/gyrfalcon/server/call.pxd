@@ -72,6 +72,8 @@ cdef class ServerContext(Waiting):
     cdef int fail(self, object error) except -1
     cdef int retire(self) except -1
     cdef int note_end(self) except -1
+    cdef int tell_refused(self) except -1
+    cdef str called_path(self)
     cdef int answer(self, int code, str message, object metadata, bytes details) except -1
     cdef object decode_request(self, object data)
     cdef object next_request(self)

@@ -229,6 +229,8 @@ cdef class ServerContext(Waiting):
         state = self.state
         if state == NEW or state == WAITING:
             self.state = OVER
+            if self.host.interceptors is not None:
+                self.tell_refused()
             self.retire()
         elif state == RUNNING:
             # First the task, so that a handler that waits for its call sees the cancellation.
@@ -296,13 +298,20 @@ cdef class ServerContext(Waiting):
                     "after it are made in gyrfalcon.detach()")
         return self.host.call_over()
 
+    cdef str called_path(self):
+        """What was called, whether it is served or not."""
+        if self.handler is None:
+            return (self.stream.head.get(b":path") or b"").decode("latin-1")
+        return self.handler.path
+
+    cdef int tell_refused(self) except -1:
+        """Tell the interceptors that the call is over before they saw it."""
+        return self.host.interceptors.tell_refused(
+            self.called_path(), self.status_code, self.handler is not None)
+
     cdef int note_end(self) except -1:
         """Tell the log."""
-        if self.handler is None:
-            path = (self.stream.head.get(b":path") or b"").decode("latin-1")
-        else:
-            path = self.handler.path
-        log_call(self.host.peer_name, path, self.status_code, self.status_text,
+        log_call(self.host.peer_name, self.called_path(), self.status_code, self.status_text,
                  self.host.clock.now() - self.began if self.began else 0.0, self.host.access_log)
         return 0
 

@@ -49,8 +49,14 @@ cdef Ignore IGNORE = Ignore()
 
 cdef Sink refused(ServerContext call):
     """The call has its answer, without a handler."""
+    cdef ServerDriver driver
     call.stream.discard_input()
     call.note_end()
+    if call.host.interceptors is not None and call.status_code >= 0:
+        driver = call.host
+        if call.handler is None:
+            call.handler = driver.find_handler(call.stream)     # a head that could not be read
+        call.tell_refused()
     return IGNORE
 
 

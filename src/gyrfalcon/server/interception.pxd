@@ -15,7 +15,8 @@ cdef class ServerInterception(Interception):
 
     cdef object start(self)
     cdef CallOutcome as_it_ended(self)
-    cdef CallOutcome failed_inside(self)
+    cdef CallOutcome failed_inside(self, object error)
     cdef int handled(self, object reply, object error) except -1
     cdef CallOutcome outcome_of_handler(self, object error)
     cdef int write(self) except -1
+    cdef int tell_answered(self) except -1

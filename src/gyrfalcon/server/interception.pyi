@@ -35,6 +35,15 @@ class ServerInterception(Interception):
     def time_remaining(self) -> float | None:
         """Seconds until the deadline, zero when it has passed; None when there is none."""
     @property
+    def target(self) -> None:
+        """The target of the channel: a server knows none."""
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes of the reply messages."""
+    @property
+    def received_bytes(self) -> int:
+        """Bytes of the request messages."""
+    @property
     def request(self) -> Any:
         """The request message of a call that has one; None where requests are a stream."""
     def cancel(self) -> None:

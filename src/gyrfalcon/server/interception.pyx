@@ -130,6 +130,21 @@ cdef class ServerInterception(Interception):
         return self.call.time_remaining()
 
     @property
+    def target(self):
+        """The target of the channel: a server knows none."""
+        return None
+
+    @property
+    def sent_bytes(self):
+        """Bytes of the reply messages."""
+        return self.call.stream.sent_message_bytes
+
+    @property
+    def received_bytes(self):
+        """Bytes of the request messages."""
+        return self.call.stream.received_message_bytes
+
+    @property
     def request(self):
         """The request message of a call that has one; None where requests are a stream."""
         if self.data is not None:
@@ -162,7 +177,7 @@ cdef class ServerInterception(Interception):
         if isinstance(error, asyncio.CancelledError):
             return self.as_it_ended()
         log.error("%s: an interceptor failed", self.method, exc_info=error)
-        return self.failed_inside()
+        return self.failed_inside(error)
 
     cdef CallOutcome as_it_ended(self):
         """The outcome of a call that is over before its handler."""
@@ -170,11 +185,12 @@ cdef class ServerInterception(Interception):
             return self.made(self.call.status_code, self.call.status_text)
         return self.made(CANCELLED, "the handler was cancelled")
 
-    cdef CallOutcome failed_inside(self):
+    cdef CallOutcome failed_inside(self, object error):
         """UNKNOWN, without what the error says."""
         cdef CallOutcome outcome = self.made(
             UNKNOWN, f"{self.method} failed: an error inside the server")
         outcome.trailing = Metadata()
+        outcome.cause = error
         return outcome
 
     cdef CallOutcome outcome_of_handler(self, object error):
@@ -185,7 +201,7 @@ cdef class ServerInterception(Interception):
         if not isinstance(error, (RpcError, asyncio.CancelledError, GeneratorExit)):
             if not call.status_written:
                 log.error("%s: the handler failed", self.method, exc_info=error)
-                return self.failed_inside()
+                return self.failed_inside(error)
             if not call.gone:
                 log.error(
                     "%s: the handler failed after its answer", self.method, exc_info=error)
@@ -275,11 +291,32 @@ cdef class ServerInterception(Interception):
             self.outcome = self.outcome_of_handler(error)
         if not call.status_written:
             self.write()
+        if self.interceptors.answers:
+            self.tell_answered()
         call.interception = None
         # An outcome knows its interception: nothing is to be left to the collector of cycles.
         self.outcome = None
         self.tail = None
         return call.retire()
+
+    cdef int tell_answered(self) except -1:
+        """Tell the interceptors that the answer is on its way."""
+        cdef ServerContext call = self.call
+        cdef CallOutcome outcome = self.outcome
+        cdef bint entered
+        if outcome.status != call.status_code:
+            # The reply could not be encoded, or the client was gone meanwhile.
+            outcome = self.made(call.status_code, call.status_text or "")
+        entered = enter_context(call.context)
+        try:
+            for hook in self.interceptors.answers:
+                hook(self, outcome)
+        except Exception:
+            log.exception("%s: `answered` of an interceptor failed", self.method)
+        finally:
+            if entered:
+                leave_context(call.context)
+        return 0
 
     cdef int write(self) except -1:
         """Answer the call as came out."""

@@ -19,8 +19,14 @@ cdef class Interceptors:
     cdef readonly bint has_async
     cdef readonly bint has_requests
     cdef readonly bint has_replies
+    cdef list attempt_starts        # `attempt_started` of those that have it
+    cdef list attempt_ends
+    cdef list answers               # `answered`
+    cdef list refusals              # `refused`
+    cdef bint sees_attempts
 
     cdef int begin(self, object call, object message) except -1
+    cdef int tell_refused(self, str method, int code, bint registered) except -1
 
 
 cdef class CallOutcome:
@@ -29,6 +35,7 @@ cdef class CallOutcome:
     cdef str text
     cdef object raw_details         # bytes, or messages
     cdef object failure             # the exception, where there is one already
+    cdef object cause               # what was raised, which the other side is not told
     cdef object source              # where its metadata is read from
     cdef object initial             # Metadata, once somebody looked
     cdef object trailing
@@ -77,6 +84,8 @@ cdef class Interception:
     cdef str why_not_again(self)
     cdef bint may_answer(self)
     cdef bint call_ended(self) except -1
+    cdef int attempt_begins(self) except -1
+    cdef int attempt_failed(self, int code, str message) except -1
     cdef int conclude(self, object reply, object error) except -1
     cdef object send_through(self, object request)
     cdef int keep(self, object request) except -1

@@ -1,3 +1,4 @@
+import logging
 from collections.abc import Iterable
 from typing import Any
 
@@ -6,6 +7,8 @@ from google.protobuf.message import Message
 from ..rpc.interceptor import Interceptor
 from ..rpc.metadata import Metadata, MetadataLike
 from ..rpc.status import StatusCode
+
+log: logging.Logger
 
 class Interceptors:
     """The interceptors of a channel or a server, looked up once."""
@@ -19,6 +22,8 @@ class Interceptors:
     def has_requests(self) -> bool: ...
     @property
     def has_replies(self) -> bool: ...
+    def hooks(self, name: str) -> list[Any]:
+        """The methods of that name of those interceptors that have one of their own."""
 
 class CallOutcome:
     """How a call ended, as its interceptors see it (`gyrfalcon.Outcome`)."""

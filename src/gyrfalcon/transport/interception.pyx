@@ -5,6 +5,8 @@ It never waits: where an asynchronous interceptor has to be awaited it returns w
 awaited, and `drive` does so in a task. Client and server say through a subclass what a call is
 there (client/interception.pyx, server/interception.pyx).
 """
+import logging
+
 cimport cython
 from cpython.object cimport PyObject
 
@@ -27,6 +29,8 @@ cdef extern from *:
     static void gyr_give_up(PyObject *object) { Py_XDECREF(object); }
     """
     void give_up "gyr_give_up" (PyObject *object)
+
+log = logging.getLogger("gyrfalcon.server")
 
 cdef PyObject *NONE = <PyObject *> None
 
@@ -60,10 +64,29 @@ cdef class Interceptors:
         self.has_async = any(self.awaiting)
         self.has_requests = any(hook is not None for hook in self.requests)
         self.has_replies = any(hook is not None for hook in self.replies)
+        self.attempt_starts = self.hooks("attempt_started")
+        self.attempt_ends = self.hooks("attempt_ended")
+        self.answers = self.hooks("answered")
+        self.refusals = self.hooks("refused")
+        self.sees_attempts = bool(self.attempt_starts or self.attempt_ends)
+
+    def hooks(self, name):
+        """The methods of that name of those interceptors that have one of their own."""
+        found = [overridden(one, name) for one in self.interceptors]
+        return [hook for hook in found if hook is not None]
 
     cdef int begin(self, object call, object message) except -1:
         """Begin to intercept a call with this request, None for a stream of them."""
         raise AssertionError("a side begins to intercept its calls")
+
+    cdef int tell_refused(self, str method, int code, bint registered) except -1:
+        """Server: a call was answered before its interceptors."""
+        for hook in self.refusals:
+            try:
+                hook(method, CODES.get(code, UNKNOWN), registered)
+            except Exception:
+                log.exception("%s: %s failed", method, hook.__qualname__)
+        return 0
 
 
 @cython.freelist(64)
@@ -92,6 +115,7 @@ cdef class CallOutcome:
         """What the caller gets; None after OK."""
         if self.failure is None and self.status != 0:
             self.failure = self.call.error_of(self)
+            self.failure.__cause__ = self.cause
         return self.failure
 
     @property
@@ -170,6 +194,14 @@ cdef class Interception:
     cdef bint call_ended(self) except -1:
         """Client: the call has an outcome. Whether that is final."""
         raise AssertionError("only clients ask")
+
+    cdef int attempt_begins(self) except -1:
+        """Client: the call looks for a connection."""
+        raise AssertionError("only clients make attempts")
+
+    cdef int attempt_failed(self, int code, str message) except -1:
+        """Client: an attempt is given up and the call goes to another connection by itself."""
+        raise AssertionError("only clients make attempts")
 
     cdef int conclude(self, object reply, object error) except -1:
         """Server: the handler returned, or raised; answer the call."""
