@@ -109,7 +109,8 @@ def measure(scenario: Neutral | Own, peer: Peer, wanted: int) -> tuple[Cost, Cos
         wanted //= 50
     # At least 500: h2load uses every stream of every connection.
     calls = max(500 if scenario.messages == 1 else 10, wanted // scenario.messages // 10 * 10)
-    with served(peer) as server:
+    options = scenario.serve if isinstance(scenario, Neutral) else ()
+    with served(peer, *options) as server:
         take(scenario, server, calls)
         first, second = (take(scenario, server, times * calls) for times in (1, 3))
     n = 2 * calls * scenario.messages

@@ -93,8 +93,8 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(peer: Peer) -> Iterator[Served]:
-    with started(peer, *peer.program, "serve") as server:
+def served(peer: Peer, *options: str) -> Iterator[Served]:
+    with started(peer, *peer.program, "serve", *options) as server:
         yield Served(peer, server, int(server.line()))
 
 
@@ -133,6 +133,8 @@ class Neutral:
     messages: int = 1
     """in one response"""
     headers: tuple[str, ...] = ()
+    serve: tuple[str, ...] = ()
+    """options of the server's program"""
     most_turns: int = MANY
 
     @property
@@ -147,7 +149,7 @@ class Neutral:
     def ready(self, peer: Peer) -> Iterator[Turn]:
         if reason := h2load.missing():
             raise ProgramFailed(reason)
-        with served(peer) as server:
+        with served(peer, *self.serve) as server:
             load = self.load(server.port)
 
             def turn(pace: Pace) -> dict[str, float]:

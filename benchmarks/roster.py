@@ -31,6 +31,8 @@ NOT_OF_INTERCEPTORS = (
     "idle-connection",
     "idle-stream",
 )
+THREADS = "unary-h2load-threads"
+ON_THE_LOOP = {THREADS: "its handlers are coroutines"}
 SLOW_AT_10_000 = "a turn would take minutes: its calls are served too slowly at 10,000 in flight"
 
 
@@ -112,7 +114,13 @@ PEERS: tuple[Peer, ...] = (
         sits_out=dict.fromkeys(NOT_OF_INTERCEPTORS, "interceptors are measured on unary calls"),
     ),
     python_peer(
-        "grpc-aio", "grpc.aio", "grpc_aio", "asyncio", ("grpcio",), "import grpc, grpc.aio"
+        "grpc-aio",
+        "grpc.aio",
+        "grpc_aio",
+        "asyncio",
+        ("grpcio",),
+        "import grpc, grpc.aio",
+        sits_out=ON_THE_LOOP,
     ),
     python_peer(
         "grpcio",
@@ -133,7 +141,7 @@ PEERS: tuple[Peer, ...] = (
         "uvloop",
         ("grpclib", "h2", "uvloop"),
         "import grpclib.client, grpclib.server",
-        sits_out={"in-flight": SLOW_AT_10_000},
+        sits_out={"in-flight": SLOW_AT_10_000, **ON_THE_LOOP},
     ),
     python_peer(
         "connectrpc",
@@ -142,7 +150,7 @@ PEERS: tuple[Peer, ...] = (
         "asyncio",
         ("connectrpc", "pyvoy", "pyqwest"),
         "import connectrpc.client, connectrpc.server",
-        sits_out={"in-flight": SLOW_AT_10_000},
+        sits_out={"in-flight": SLOW_AT_10_000, **ON_THE_LOOP},
         # pyqwest 0.12 at times aborts when the interpreter ends, after the result was printed.
         exits=(0, -signal.SIGABRT),
     ),
@@ -152,7 +160,7 @@ PEERS: tuple[Peer, ...] = (
         program=(str(GO_PROGRAM),),
         echo=(str(GO_PROGRAM), "echo"),
         packages=(),
-        sits_out={"import": "not Python"},
+        sits_out={"import": "not Python", THREADS: "its handlers are goroutines"},
         environment={"GOMAXPROCS": "1"},
     ),
 )

@@ -35,6 +35,15 @@ SCENARIOS: tuple[Scenario, ...] = (
         streams=50,
         headers=("grpc-timeout: 20S", "user-agent: neutral/1.0 (linux; h2load)"),
     ),
+    Neutral(
+        Figure("unary-h2load-threads", "the same, def handlers in a thread pool", "calls/s"),
+        method="Buy",
+        body=payloads.framed(payloads.ORDER),
+        message=payloads.framed(payloads.RECEIPT),
+        connections=10,
+        streams=50,
+        serve=("--threads",),
+    ),
     Own(
         Figure("unary-100", "unary, own client, 100 in flight", "calls/s"),
         load=("unary", "--in-flight", "100"),

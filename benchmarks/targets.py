@@ -25,6 +25,7 @@ class Target:
 TARGETS = (
     Target("unary-h2load", "at least", 12, "grpc-aio"),
     Target("unary-h2load", "at least", 1, "grpc-go"),
+    Target("unary-h2load-threads", "at least", 6, "grpcio"),
     Target("unary-100", "at least", 8, "grpc-aio"),
     # Two interceptors on the server, and two on the client beside them, each under a tenth of the
     # rate.

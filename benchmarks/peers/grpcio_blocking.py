@@ -17,15 +17,12 @@ from benchmarks import payloads
 from benchmarks.peers.drive import BLOCK, Turns, summarise
 from benchmarks.peers.echo import bounce_blocking
 from benchmarks.peers.grpc_aio import SERVER_OPTIONS
-from benchmarks.peers.program import Load, parse, report
+from benchmarks.peers.program import WORKERS, Load, parse, report
 from benchmarks.protos import bench_pb2_grpc
 from benchmarks.protos.bench_pb2 import Chunk, Order, Receipt, Total, Wish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-WORKERS = 10
-"""Threads of the server, as in grpcio's own examples."""
 
 
 class Bench(bench_pb2_grpc.BenchServicer):

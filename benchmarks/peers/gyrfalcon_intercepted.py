@@ -8,4 +8,4 @@ from benchmarks.peers.program import parse, run
 if __name__ == "__main__":
     verb, loop, load = parse()
     interceptors = (Timing(), Counting())
-    run(serve(interceptors) if verb == "serve" else call(load, interceptors), loop)
+    run(serve(load, interceptors) if verb == "serve" else call(load, interceptors), loop)

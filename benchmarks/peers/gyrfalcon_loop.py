@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import gyrfalcon as gyr
 from benchmarks import payloads
 from benchmarks.peers.drive import drive
-from benchmarks.peers.program import Load, announce_and_wait, parse, report, run
+from benchmarks.peers.program import WORKERS, Load, announce_and_wait, parse, report, run
 from benchmarks.protos.bench_gyr import BenchService, BenchStub
 from benchmarks.protos.bench_pb2 import Chunk, Order, Receipt, Total, Wish
 
@@ -42,6 +42,30 @@ class Bench(BenchService):
     ) -> AsyncIterator[Chunk]:
         async for chunk in requests:
             yield chunk
+
+
+class ThreadedBench(BenchService):
+    def buy(self, request: Order, ctx: gyr.ServerContext) -> Receipt:
+        return Receipt(
+            order_id=request.id,
+            total=request.quantity * request.price,
+            text=f"{request.quantity} x {request.item}",
+        )
+
+    def download(self, request: Wish, ctx: gyr.ServerContext) -> Iterator[Chunk]:
+        chunk = payloads.chunk(request.size)
+        for _ in range(request.count):
+            yield chunk
+
+    def upload(self, requests: Iterator[Chunk], ctx: gyr.ServerContext) -> Total:
+        count = size = 0
+        for chunk in requests:
+            count += 1
+            size += len(chunk.data)
+        return Total(count=count, size=size)
+
+    def chat(self, requests: Iterator[Chunk], ctx: gyr.ServerContext) -> Iterator[Chunk]:
+        yield from requests
 
 
 class Timing(gyr.Interceptor):
@@ -91,9 +115,14 @@ class Caller:
             await call.done_sending()
 
 
-async def serve(interceptors: Sequence[gyr.Interceptor] = ()) -> None:
-    # 10,000 calls at once on one connection is a scenario; the default is 1,000.
-    server = gyr.Server([Bench()], max_concurrent_streams=20_000, interceptors=interceptors)
+async def serve(load: Load, interceptors: Sequence[gyr.Interceptor] = ()) -> None:
+    server = gyr.Server(
+        [ThreadedBench() if load.threads else Bench()],
+        # 10,000 calls at once on one connection is a scenario; the default is 1,000.
+        max_concurrent_streams=20_000,
+        max_workers=WORKERS,
+        interceptors=interceptors,
+    )
     async with server:
         await announce_and_wait(await server.listen("127.0.0.1:0"))
 
@@ -105,4 +134,4 @@ async def call(load: Load, interceptors: Sequence[gyr.Interceptor] = ()) -> None
 
 if __name__ == "__main__":
     verb, loop, load = parse()
-    run(serve() if verb == "serve" else call(load), loop)
+    run(serve(load) if verb == "serve" else call(load), loop)

@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+WORKERS = 10
+"""Threads of a server that runs its handlers in a pool, as in grpcio's own examples."""
+
 Loop = Literal["asyncio", "uvloop"]
 
 
@@ -36,6 +39,8 @@ class Load:
     """messages in one stream"""
     size: int
     """bytes of data in a streamed chunk"""
+    threads: bool = False
+    """serve with handlers that are plain functions, in a pool of `WORKERS` threads"""
 
     @property
     def target(self) -> str:
@@ -47,7 +52,8 @@ def parse(arguments: list[str] | None = None) -> tuple[str, Loop, Load]:
     parser = argparse.ArgumentParser()
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
     verbs = parser.add_subparsers(dest="verb", required=True)
-    verbs.add_parser("serve")
+    serve = verbs.add_parser("serve")
+    serve.add_argument("--threads", action="store_true")
     call = verbs.add_parser("call")
     call.add_argument("kind", choices=("unary", "latency", "download", "upload", "chat"))
     call.add_argument("--port", type=int, required=True)
@@ -60,7 +66,7 @@ def parse(arguments: list[str] | None = None) -> tuple[str, Loop, Load]:
     call.add_argument("--size", type=int, default=1)
     values = vars(parser.parse_args(arguments))
     verb, loop = values.pop("verb"), values.pop("loop")
-    load = Load(**values) if verb == "call" else Load("", 0, 0, 0, 0, 0, 0, 0, 0)
+    load = Load(**values) if verb == "call" else Load("", 0, 0, 0, 0, 0, 0, 0, 0, **values)
     return verb, loop, load
 
 

@@ -314,6 +314,15 @@ cdef class Stream:
 
     cdef object next_message(self):
         """The next message; call it only while waiting_messages() is not 0."""
+        cdef object data = self.pop_message()
+        self.return_credit()
+        return data
+
+    cdef object pop_message(self):
+        """The next message, without its credit: `return_credit` follows.
+
+        This much another thread may do, while it holds the GIL: libnghttp2 is not called here.
+        """
         cdef object data = self.first
         cdef size_t size
         if data is not None:
@@ -334,10 +343,27 @@ cdef class Stream:
             size = PyBytes_GET_SIZE((<CompressedMessage> data).data) + 5
         self.queued_bytes -= size
         if self.link != NULL:
-            self.release_credit(size)
+            self.link.unread -= size
+        return data
+
+    cdef bint owes_credit(self) noexcept:
+        """Whether `return_credit` would tell the peer something (any thread with the GIL)."""
+        cdef Link *link = self.link
+        if link == NULL:
+            return False
+        if link.withheld and link.unread < link.unread_limit:
+            return True
+        if self.remote_ended:
+            return False
+        return self.uncredited >= self.held_bytes() + link.portion
+
+    cdef int return_credit(self) except -1:
+        """Give back the credit of the messages that `pop_message` has taken."""
+        if self.link != NULL:
+            self.release_credit(0)
             if not self.remote_ended:
                 self.give_credit(False)
-        return data
+        return 0
 
     def take_message(self):
         """The next whole message: `bytes`, or `CompressedMessage`; None when there is none now."""
@@ -351,6 +377,13 @@ cdef class Stream:
             link.withheld = 0
             link.dirty = True
         return 0
+
+    cdef size_t held_bytes(self) noexcept:
+        """What has come and stays without credit: whole messages, and a part behind them."""
+        cdef size_t held = self.queued_bytes
+        if held and self.prefix_length:
+            held += <size_t> self.prefix_length + self.message_received
+        return held
 
     cdef int give_credit(self, bint force) except -1:
         """Give stream credit back for what the application has taken.

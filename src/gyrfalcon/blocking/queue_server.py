@@ -20,8 +20,9 @@ class QueueServer(Server):
     stand among them, and have their handlers called as in `Server`.
 
     A call that comes before it was asked for waits, in order, up to `max_waiting_calls` (1,000) of
-    one method; more end with RESOURCE_EXHAUSTED. The other options are those of `gyr.Server`; so
-    are the errors for what cannot be served.
+    one method; more end with RESOURCE_EXHAUSTED. As many calls of `def` handlers, where there are
+    any, wait for a thread. The other options are those of `gyr.Server`; so are the errors for what
+    cannot be served.
 
     Starting, stopping and threads are as in `Server`. When the server has stopped, requests
     for calls that did not come complete with events that are not ok.
@@ -30,12 +31,10 @@ class QueueServer(Server):
     def __init__(
         self,
         services: Iterable[type[Service] | ServiceDefinition | Service],
-        *,
-        max_waiting_calls: int = 1000,
         **options: Unpack[ServerOptions],
     ) -> None:
-        check_int("max_waiting_calls", max_waiting_calls, 0)
-        self._lines = Lines(max_waiting_calls)
+        waiting = check_int("max_waiting_calls", options.setdefault("max_waiting_calls", 1000), 0)
+        self._lines = Lines(waiting)
         super().__init__(self._lines.collect(services), **options)
         self._lines.thread = self._thread
         self._at_end = self._lines.close

@@ -26,6 +26,7 @@ class ServerOptions(TypedDict, total=False):
     max_metadata_bytes: int
     max_concurrent_streams: int
     max_workers: int | None
+    max_waiting_calls: int
     compression: Compression | str | None
     interceptors: Iterable[Interceptor]
     access_log: bool

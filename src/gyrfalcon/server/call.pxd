@@ -5,13 +5,22 @@ from ..transport.driver cimport Driver
 from ..transport.interception cimport Interception, Interceptors
 from ..transport.propagation cimport CallScope
 from ..transport.waiting cimport Operation, Waiting
+from .pool cimport Job
 
 
+# ServerContext.state
 cdef enum State:
     NEW = 0         # the head is here, what the handler needs not yet
-    WAITING = 1     # in the queue of its connection
+    WAITING = 1     # in the queue of its connection, or of the threads
     RUNNING = 2
     OVER = 3
+
+
+# What is waited for: Operation.kind
+cdef enum Step:
+    REQUEST = 1     # the next request message, or the end of them
+    DRAINED = 2     # less than the high mark waits to be sent
+    RETURNED = 3    # a `def` handler has returned; the payload is its Job
 
 
 cdef class Handler:
@@ -36,6 +45,7 @@ cdef class CallHost(Driver):
     cdef Py_ssize_t max_send_bytes      # below zero: no limit
     cdef bint access_log
     cdef Interceptors interceptors
+    cdef object run_in_thread(self, ServerContext call, object request)
     cdef int call_over(self) except -1
 
     cdef int start(self, ServerContext call) except -1
@@ -50,6 +60,9 @@ cdef class ServerContext(Waiting):
     cdef object context             # contextvars.Context of interceptors and handler
     cdef object coroutine
     cdef object worker
+    cdef Job job                    # in a thread: a `def` handler
+    cdef bint context_lent          # its thread has entered the context
+    cdef object handed_on           # what a `def` handler returned for the loop to await
     cdef int state
     cdef bint gone                  # nobody hears an answer any more
     cdef double expiry              # on the monotonic clock; 0: none
@@ -65,10 +78,12 @@ cdef class ServerContext(Waiting):
     cdef int begin(self) except -1
     cdef int open_scope(self) except -1
     cdef object start_handler(self, object request)
+    cdef object finish_handed_on(self, object handed_on)
     cdef object request_stream(self)
     cdef int write_packed(self, object message) except -1
     cdef object hook_reply(self, object message)
     cdef int complete(self, object reply) except -1
+    cdef int conclude(self, bytes data) except -1
     cdef int fail(self, object error) except -1
     cdef int retire(self) except -1
     cdef int note_end(self) except -1
@@ -78,8 +93,13 @@ cdef class ServerContext(Waiting):
     cdef object decode_request(self, object data)
     cdef object next_request(self)
     cdef int write(self, object message) except -1
+    cdef bint has_requests(self) noexcept
     cdef int try_start(self) except -1
     cdef object failure(self)
+
+
+cdef class RequestStream:
+    cdef ServerContext call
 
 
 cdef object encode_reply(ServerContext call, object message)

@@ -13,9 +13,10 @@ from cpython.object cimport PyObject
 
 from .._core.stream cimport CLOSED, DEADLINE, FAULT, Stream
 from ..transport.driver cimport Driver
-from ..transport.interception cimport Interception, enter_context, leave_context
+from ..transport.interception cimport Interception
 from ..transport.propagation cimport CallScope, enter_scope
 from ..transport.waiting cimport Operation, Waiting
+from .pool cimport Job
 
 from ..rpc.codec import CODECS
 from ..rpc.compression import COMPRESSIONS
@@ -29,14 +30,8 @@ from ..rpc.errors import (
 )
 from ..rpc.metadata import Metadata
 from .call_log import log_call
-from .threads import run_stream_in_thread, run_unary_in_thread
 
 log = logging.getLogger("gyrfalcon.server")
-
-cdef enum Step:
-    REQUEST = 1     # the next request message, or the end of them
-    DRAINED = 2     # less than the high mark waits to be sent
-    REQUESTS = 3    # all request messages that are here
 
 cdef object END_OF_REQUESTS = object()
 cdef unsigned int CANCEL = 8
@@ -79,6 +74,10 @@ cdef class CallHost(Driver):
     cdef int start(self, ServerContext call) except -1:
         """The call has what its handler needs: run it."""
         raise AssertionError("a host starts calls")
+
+    cdef object run_in_thread(self, ServerContext call, object request):
+        """The coroutine of a `def` handler."""
+        raise AssertionError("a host runs handlers")
 
     cdef int call_over(self) except -1:
         """A call's handler has returned."""
@@ -176,8 +175,9 @@ cdef class ServerContext(Waiting):
         Without it the head goes with the first reply. RuntimeError when it was sent already.
         """
         metadata = Metadata(metadata)
-        if self.handler.threaded:
-            return self.host.run_from_thread(self._put_head, metadata)
+        job = self.job
+        if job is not None and not job.pool.on_loop():
+            return job.pool.call(self.host, self._put_head, (metadata,))
         self._put_head(metadata)
         return done()
 
@@ -209,6 +209,9 @@ cdef class ServerContext(Waiting):
             return self._stop()
         if self.state == NEW:
             return self.try_start()
+        if self.job is not None:
+            job = self.job
+            job.progress()
         return self.wake()
 
     def _closed(self):
@@ -231,10 +234,16 @@ cdef class ServerContext(Waiting):
             self.state = OVER
             if self.host.interceptors is not None:
                 self.tell_refused()
+            if self.job is not None:
+                job = self.job
+                job.leave()
             self.retire()
         elif state == RUNNING:
             # First the task, so that a handler that waits for its call sees the cancellation.
             self.host.cancel(self)
+            if self.job is not None:
+                job = self.job
+                job.progress()
             self.wake()
             self.end_scope()
         return 0
@@ -290,6 +299,10 @@ cdef class ServerContext(Waiting):
             self.note_end()
         self.coroutine = None
         self.worker = None
+        self.job = None
+        if self.handed_on is not None:
+            handed_on, self.handed_on = self.handed_on, None
+            close_unawaited(handed_on)
         if self.scope is not None:
             self.scope.served = NULL
             if self.scope.first != NULL or not self.scope.code:
@@ -321,7 +334,13 @@ cdef class ServerContext(Waiting):
         """Make the coroutine that answers the call (the worker drives it)."""
         self.state = RUNNING
         if self.handler.threaded:
-            self.open_scope()       # others have one already, where there are channels
+            if self.handed_on is not None:
+                # Its function has returned what is to be awaited.
+                handed_on, self.handed_on = self.handed_on, None
+                self.coroutine = self.finish_handed_on(handed_on)
+                return 0
+            if self.scope is None:
+                self.open_scope()       # others have one already, where there are channels
         if self.host.interceptors is not None:
             return self.host.interceptors.begin(self, None)
         if self.handler.client_streaming:
@@ -338,13 +357,7 @@ cdef class ServerContext(Waiting):
         scope.clock = self.host.clock
         scope.served = <PyObject *> self
         self.scope = scope
-        if not self.handler.threaded:
-            return enter_scope(scope)
-        enter_context(self.context)
-        try:
-            return enter_scope(scope)
-        finally:
-            leave_context(self.context)
+        return enter_scope(scope)
 
     cdef object request_stream(self):
         cdef RequestStream requests = RequestStream.__new__(RequestStream)
@@ -355,12 +368,14 @@ cdef class ServerContext(Waiting):
         """The coroutine of the handler."""
         cdef Handler handler = self.handler
         if handler.threaded:
-            if handler.server_streaming:
-                return send_replies(self, run_stream_in_thread(self, request))
-            return run_unary_in_thread(self, request)
+            return self.host.run_in_thread(self, request)
         if handler.server_streaming:
             return send_replies(self, handler.function(request, self))
         return handler.function(request, self)
+
+    cdef object finish_handed_on(self, object handed_on):
+        """What is to be awaited for what a `def` handler returned."""
+        return send_replies(self, handed_on) if self.handler.server_streaming else handed_on
 
     cdef object decode_request(self, object data):
         data = self.wire.read_message(self, data, self.max_receive_bytes)
@@ -376,15 +391,25 @@ cdef class ServerContext(Waiting):
     cdef int complete(self, object reply) except -1:
         """The handler returned."""
         cdef Interception interception = self.interception
-        self.state = OVER
         if interception is not None:
+            self.state = OVER
             return interception.conclude(reply, None)
+        data = None
+        if not self.status_written and not self.handler.server_streaming:
+            try:
+                data = encode_reply(self, reply)
+            except RpcError as error:
+                return self.fail(error)
+        return self.conclude(data)
+
+    cdef int conclude(self, bytes data) except -1:
+        """The handler returned, and its one reply was encoded."""
+        self.state = OVER
         if not self.status_written:
             if self.handler.server_streaming:
                 self.answer(0, "", self.reply_metadata, None)
             else:
                 try:
-                    data = encode_reply(self, reply)
                     self.wire.write_reply(self, data, self.reply_metadata)
                 except RpcError as error:
                     return self.fail(error)
@@ -433,13 +458,10 @@ cdef class ServerContext(Waiting):
         """Queue one reply."""
         if self.status_written:
             return 0
-        # A `def` handler's replies were packed in its thread.
-        if not self.handler.threaded:
-            message = pack_reply(self, self.hook_reply(message))
-        return self.write_packed(message)
+        return self.write_packed(pack_reply(self, self.hook_reply(message)))
 
     cdef int write_packed(self, object message) except -1:
-        """Queue one reply, as the wire writes it."""
+        """Queue one reply that was packed."""
         if self.status_written:
             return 0
         if not self.head_written:
@@ -462,23 +484,20 @@ cdef class ServerContext(Waiting):
     # ------------------------------------------------------------------ steps that are waited for
 
     cdef int poll(self, Operation operation) except -1:
-        cdef Stream stream = self.stream
-        if self.status_written:
-            return True
         if operation.kind == DRAINED:
-            return stream.has_room()
-        return stream.waiting_messages() > 0 or stream.remote_ended
+            return self.status_written or self.stream.has_room()
+        if operation.kind == RETURNED:
+            return (<Job> operation.payload).finished
+        return self.has_requests()
+
+    cdef bint has_requests(self) noexcept:
+        """Whether the next request, or the end of them, is here."""
+        return (self.status_written or self.stream.waiting_messages() > 0
+                or self.stream.remote_ended)
 
     cdef object finish(self, Operation operation):
-        if operation.kind == DRAINED:
+        if operation.kind != REQUEST:
             return None
-        if operation.kind == REQUESTS:
-            requests = []
-            while self.stream.waiting_messages():
-                requests.append(self.next_request())
-            if not requests:
-                self.next_request()
-            return requests
         request = self.next_request()
         if request is END_OF_REQUESTS:
             raise StopAsyncIteration
@@ -492,8 +511,7 @@ cdef class ServerContext(Waiting):
             if stream.link != NULL and stream.link.dirty:
                 self.host.changed()
             data = self.decode_request(data)
-            # A `def` handler's thread does it itself.
-            if interception is not None and not self.handler.threaded:
+            if interception is not None:
                 data = interception.hook_request(data)
             return data
         error = self.failure()
@@ -501,49 +519,17 @@ cdef class ServerContext(Waiting):
             raise error
         return END_OF_REQUESTS
 
-    def _drained(self):
-        """An awaitable: less than the high mark waits to be sent (loop thread)."""
-        return self.operation(DRAINED, None)
-
-    def _next_requests(self):
-        """An awaitable: the list of request messages that are here;
-        empty at their end (loop thread)."""
-        return self.operation(REQUESTS, None)
-
-    def _submit(self, function, *arguments):
-        """Run a function in the call's context in a worker thread: a concurrent future."""
-        return self.host.worker_pool().submit(self.context.run, function, *arguments)
-
-    def _from_thread(self, coroutine):
-        """Run a coroutine on the call's loop and wait for it (worker thread)."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
-
-    def _pack(self, message):
-        """One reply as the wire writes it, and its size in bytes (any thread)."""
-        self.packed = True
-        reply = pack_reply(self, self.hook_reply(message))
-        return reply, len(reply if type(reply) is bytes else reply.data)
-
     cdef object hook_reply(self, object message):
         """One reply of a stream, as interceptors let it through (any thread)."""
         cdef Interception interception = self.interception
         return message if interception is None else interception.hook_reply(message)
-
-    @property
-    def _call_loop(self):
-        """The event loop that the call belongs to."""
-        return self.loop
-
-    @property
-    def _call_function(self):
-        """The handler's function."""
-        return self.handler.function
 
     def __repr__(self):
         return f"<ServerContext {self.handler.path} peer={self.peer!r}>"
 
 
 cdef object encode_reply(ServerContext call, object message):
+    cdef bytes data
     try:
         data = call.encode(message)
     except RpcError:
@@ -627,8 +613,6 @@ cdef class RequestStream:
     """The request messages of a streaming call: iterate it, with `async for` on the loop and with
     `for` in a `def` handler. It raises the call's RpcError when the client will send no more of
     them and did not end the stream. Drop it, or stop iterating, at any time."""
-    cdef ServerContext call
-    cdef object arrived
 
     def __aiter__(self):
         return self
@@ -640,23 +624,16 @@ cdef class RequestStream:
         return self
 
     def __next__(self):
-        cdef Interception interception
-        if not self.arrived:
-            batch = self.call._from_thread(await_step(self.call._next_requests()))
-            batch.reverse()
-            self.arrived = batch
-            if not batch:
-                raise StopIteration
-        request = self.arrived.pop()
-        interception = self.call.interception
-        if interception is not None:
-            request = interception.hook_request(request)
-        return request
+        # What a `def` handler gets has its own.
+        raise TypeError("the requests of an `async def` handler are read with `async for`")
 
     def __class_getitem__(cls, item):
         return cls
 
 
-async def await_step(step):
-    """A step as a coroutine, for run_coroutine_threadsafe."""
-    return await step
+cdef int close_unawaited(awaitable) except -1:
+    """Nobody will await this coroutine or iterate this generator."""
+    close = getattr(awaitable, "close", None)
+    if close is not None:
+        close()
+    return 0

@@ -1,6 +1,7 @@
 from .._core.fields cimport ValueCache
 from .._core.stream cimport Stream
 from .call cimport CallHost, Handler, ServerContext
+from .pool cimport Job, WorkerPool
 
 
 cdef class ServerDriver(CallHost):
@@ -15,9 +16,13 @@ cdef class ServerDriver(CallHost):
     cdef Py_ssize_t stream_limit    # max_running, unless every stream is to be looked at
     cdef object refusal             # asked then
     cdef object compression
+    cdef WorkerPool pool            # for `def` handlers, once there was a call of one
 
     cdef bint refuses(self) except -1
     cdef Handler find_handler(self, Stream stream)
+    cdef int start_in_thread(self, ServerContext call) except -1
+    cdef bint put_job(self, Job job) except -1
+    cdef int put_awaited(self, ServerContext call) except -1
     cdef int spawn(self) except -1
 
 

@@ -22,7 +22,10 @@ from ..transport.propagation cimport has_channels, server_made
 from ..transport.clock cimport wall_time
 from ..wire.exchange cimport ServerWire
 from .call cimport CallHost, Handler, PyContext_Copy, ServerContext, negotiate
+from .pool cimport Job
+from .threads cimport ThreadCall, await_thread, make_thread_call
 
+from ..rpc.errors import ResourceExhausted
 from ..rpc.stats import CallStats
 from ..transport.propagation import at_first_channel
 
@@ -123,16 +126,6 @@ cdef class ServerDriver(CallHost):
             max(<int64_t> (self.calls_started - self.calls_succeeded) - self.running, 0),
             wall_time(self.stream_at),
         )
-
-    def worker_pool(self):
-        """The threads that run `def` handlers."""
-        return self.server.worker_pool()
-
-    def run_from_thread(self, function, *arguments):
-        """Call a function on the loop from a worker thread, and wait for it."""
-        async def call():
-            return function(*arguments)
-        return asyncio.run_coroutine_threadsafe(call(), self.loop).result()
 
     def drain(self):
         """Take no new streams on: GOAWAY in two steps; the connection ends with its last call."""
@@ -243,11 +236,41 @@ cdef class ServerDriver(CallHost):
     # ------------------------------------------------------------------ handlers
 
     cdef int start(self, ServerContext call) except -1:
+        if call.handler.threaded and call.handed_on is None and self.interceptors is None:
+            return self.start_in_thread(call)
         self.waiting.append(call)
         # Where tasks start eagerly, `received` starts the worker after all that came together.
         if not self.worker_scheduled and not (EAGER and self.held):
             self.spawn()
         return 0
+
+    cdef int start_in_thread(self, ServerContext call) except -1:
+        cdef ThreadCall job = make_thread_call(call)
+        call.job = job
+        if not self.put_job(job):
+            call.answer(8, self.pool.refusal(), None, None)
+            call._stop()
+        return 0
+
+    cdef bint put_job(self, Job job) except -1:
+        if self.pool is None:
+            self.pool = self.server.worker_pool()
+        return self.pool.put(job)
+
+    cdef int put_awaited(self, ServerContext call) except -1:
+        """Queue the handler that the call's coroutine has begun to wait for."""
+        cdef ThreadCall job = call.job
+        if not self.put_job(job):
+            job.refuse(ResourceExhausted(self.pool.refusal()))
+        return 0
+
+    cdef object run_in_thread(self, ServerContext call, object request):
+        cdef ThreadCall job = make_thread_call(call)
+        job.awaited = True
+        job.request = request
+        # `advance` puts it in the queue: now this thread has the call's context.
+        call.job = job
+        return await_thread(call, job)
 
     cdef int spawn(self) except -1:
         cdef Worker worker = Worker.__new__(Worker)
@@ -330,6 +353,8 @@ cdef class Worker:
                     if outcome == PYGEN_NEXT:
                         if not self.parked:
                             self.park(call)
+                        if call.job is not None and call.job.pool is None:
+                            driver.put_awaited(call)
                         return value
                     call.complete(value)
                 self.current = call = None
@@ -395,8 +420,8 @@ cdef PySendResult resume(ServerContext call, object error, PyObject **result) ex
     global running
     cdef object context = call.context
     cdef PyObject *outer
-    if call.handler.threaded:
-        # The handler has that context in its thread, and only one thread may.
+    if call.context_lent:
+        # Cancelled while the handler runs: what awaits it waits until it has returned.
         return resume_here(call, error, result)
     PyContext_Enter(context)
     outer = running

@@ -7,8 +7,6 @@ them.
 import asyncio
 import logging
 
-from cpython.object cimport PyObject
-
 from ..transport.interception cimport (
     CALLING,
     ENTERING,
@@ -20,6 +18,7 @@ from ..transport.interception cimport (
     leave_context,
 )
 from .call cimport (
+    DRAINED,
     ServerContext,
     compression_failed,
     encode_error_details,
@@ -33,24 +32,9 @@ from ..transport.interception import drive
 
 log = logging.getLogger("gyrfalcon.server")
 
-cdef extern from "Python.h":
-    ctypedef enum PySendResult:
-        PYGEN_RETURN
-        PYGEN_ERROR
-        PYGEN_NEXT
-    PySendResult PyIter_Send(object iterator, object value, PyObject **result) except? PYGEN_ERROR
-
-cdef extern from *:
-    """
-    static void gyr_part_with(PyObject *object) { Py_XDECREF(object); }
-    """
-    void part_with "gyr_part_with" (PyObject *object)
-
 cdef enum Code:
     CANCELLED = 1
     UNKNOWN = 2
-
-cdef int DRAINED = 2        # of the Step of server/call.pyx
 
 
 cdef class ServerInterceptors(Interceptors):
@@ -59,7 +43,6 @@ cdef class ServerInterceptors(Interceptors):
     cdef int begin(self, object served, object message) except -1:
         cdef ServerContext call = served
         cdef ServerInterception interception = ServerInterception.__new__(ServerInterception)
-        cdef bint threaded = call.handler.threaded
         interception.interceptors = self
         interception.call = call
         interception.server_streaming = call.handler.server_streaming
@@ -71,20 +54,13 @@ cdef class ServerInterceptors(Interceptors):
         if self.has_async or interception.server_streaming:
             call.coroutine = run_intercepted(interception)
             return 0
-        if threaded:
-            # A `def` handler's context is entered in its thread, not here.
-            enter_context(call.context)
-        try:
-            interception.advance()
-            if interception.phase == CALLING:
-                try:
-                    call.coroutine = interception.start()
-                except BaseException as error:
-                    interception.handled(None, error)
-                    interception.advance()
-        finally:
-            if threaded:
-                leave_context(call.context)
+        interception.advance()
+        if interception.phase == CALLING:
+            try:
+                call.coroutine = interception.start()
+            except BaseException as error:
+                interception.handled(None, error)
+                interception.advance()
         if interception.phase == OVER:
             call.coroutine = nothing_to_run()
         return 0
@@ -154,6 +130,10 @@ cdef class ServerInterception(Interception):
 
     def cancel(self):
         """End the call with CANCELLED."""
+        job = self.call.job
+        if job is not None and not job.pool.on_loop():
+            # From a hook that sees the messages of a stream.
+            return job.pool.call(self.call.host, self.cancel, ())
         if self.call.status_written:
             return
         self.call.answer(CANCELLED, "an interceptor cancelled the call", None, None)
@@ -236,18 +216,9 @@ cdef class ServerInterception(Interception):
     cdef object start(self):
         """The coroutine of the handler."""
         cdef ServerContext call = self.call
-        cdef bint entered
         if call.handler.client_streaming:
             return call.start_handler(call.request_stream())
-        request = self.request
-        if self.interceptors.has_requests:
-            entered = call.handler.threaded and enter_context(call.context)
-            try:
-                request = self.hook_request(request)
-            finally:
-                if entered:
-                    leave_context(call.context)
-        return call.start_handler(request)
+        return call.start_handler(self.hook_request(self.request))
 
     cdef int handled(self, object reply, object error) except -1:
         """The handler returned, or raised."""
@@ -354,7 +325,7 @@ async def nothing_to_run():
 async def run_intercepted(ServerInterception interception):
     """Run interceptors and handler, and send the replies that an interceptor has in their place."""
     cdef ServerContext call = interception.call
-    await driven(interception)
+    await drive(interception)
     if interception.phase == CALLING:
         if call.status_written:
             interception.turn_back(interception.as_it_ended(), None)
@@ -367,7 +338,7 @@ async def run_intercepted(ServerInterception interception):
                 interception.handled(None, error)
             else:
                 interception.handled(reply, None)
-        await driven(interception)
+        await drive(interception)
     if interception.server_streaming and interception.tail:
         for reply in interception.tail:
             call.write_packed(pack_reply(call, reply))
@@ -375,58 +346,3 @@ async def run_intercepted(ServerInterception interception):
                 await call.operation(DRAINED, None)
             if call.status_written:
                 return
-
-
-cdef object driven(ServerInterception interception):
-    """Run the interceptors in the call's context, which a `def` handler has only in its thread."""
-    cdef InContext inside
-    if not interception.call.handler.threaded:
-        return drive(interception)
-    inside = InContext.__new__(InContext)
-    inside.coroutine = drive(interception)
-    inside.context = interception.call.context
-    return inside
-
-
-cdef class InContext:
-    """A coroutine that runs in a context of its own, within a task that has another."""
-    cdef object coroutine
-    cdef object context
-
-    def __await__(self):
-        return self
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        return self.send(None)
-
-    def send(self, value):
-        """The coroutine protocol: go on."""
-        cdef PyObject *result = NULL
-        cdef PySendResult way
-        cdef bint entered = enter_context(self.context)
-        try:
-            way = PyIter_Send(self.coroutine, value, &result)
-        finally:
-            if entered:
-                leave_context(self.context)
-        value = <object> result
-        part_with(result)
-        if way == PYGEN_RETURN:
-            raise StopIteration(value)
-        return value
-
-    def throw(self, kind, value=None, traceback=None):
-        """The coroutine protocol: the task was cancelled."""
-        cdef bint entered = enter_context(self.context)
-        try:
-            return self.coroutine.throw(kind if value is None else value)
-        finally:
-            if entered:
-                leave_context(self.context)
-
-    def close(self):
-        """The coroutine protocol: nobody goes on."""
-        self.coroutine.close()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import os
 import signal
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from .._core.connection import Connection
@@ -26,12 +26,16 @@ from ..wire.grpc import GRPC
 from .connection import ServerProtocol
 from .interception import ServerInterceptors
 from .observer import tell, tell_starting
+from .pool import WorkerPool
 from .routes import collect_handlers, list_services, service_definitions
 
 log = logging.getLogger("gyrfalcon.server")
 
 # RFC 9113 6.8 leaves the wait between the two GOAWAYs open; gRPC peers answer a PING at once.
 _DRAIN_PING_SECONDS = 10.0
+# Threads beyond the processors, for handlers that wait; as many as ThreadPoolExecutor has.
+_EXTRA_WORKERS = 4
+_MOST_WORKERS = 32
 # What handlers get to end after they were cancelled, before their connections are dropped.
 _CANCEL_SECONDS = 1.0
 
@@ -46,7 +50,9 @@ class Server:
     - `max_send_bytes`: a reply message at most (None: no limit);
     - `max_metadata_bytes`: the header list of a request at most (16 KiB);
     - `max_concurrent_streams`: calls at once on one connection (1,000);
-    - `max_workers`: threads that run `def` handlers (None: as ThreadPoolExecutor chooses);
+    - `max_workers`: threads that run `def` handlers (None: processors + 4, at most 32);
+    - `max_waiting_calls`: calls of `def` handlers that wait for a thread, in order; those beyond
+      end with RESOURCE_EXHAUSTED at once (10,000);
     - `compression`: of the replies, where the client takes it ("gzip", "deflate", "zstd" or a
       Compression);
     - `access_log`: whether the logger `gyrfalcon.access` has a line for every call (False);
@@ -71,6 +77,7 @@ class Server:
         max_metadata_bytes: int = 16 * 2**10,
         max_concurrent_streams: int = 1000,
         max_workers: int | None = None,
+        max_waiting_calls: int = 10_000,
         compression: Compression | str | None = None,
         access_log: bool = False,
         interceptors: Iterable[Interceptor] = (),
@@ -105,14 +112,17 @@ class Server:
             "access_log": bool(access_log),
             "interceptors": ServerInterceptors(found) if found else None,
         }
-        if max_workers is not None:
-            check_int("max_workers", max_workers, 1)
-        self._max_workers = max_workers
+        self._max_workers = (
+            min((os.cpu_count() or 1) + _EXTRA_WORKERS, _MOST_WORKERS)
+            if max_workers is None
+            else check_int("max_workers", max_workers, 1, 2**31 - 1)
+        )
+        self._max_waiting_calls = check_int("max_waiting_calls", max_waiting_calls, 0, 2**31 - 1)
         self._grace = check_seconds("grace", grace)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._listeners: list[Listening] = []
         self._drivers: set[ServerProtocol] = set()
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: WorkerPool | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._closed = asyncio.Event()
         self._idle = asyncio.Event()
@@ -266,10 +276,11 @@ class Server:
         if not self._drivers:
             self._idle.set()
 
-    def worker_pool(self) -> ThreadPoolExecutor:
+    def worker_pool(self) -> WorkerPool:
         """The threads for `def` handlers; they are started when first needed."""
+        assert self._loop is not None
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._max_workers, thread_name_prefix="gyrfalcon")
+            self._pool = WorkerPool(self._loop, self._max_workers, self._max_waiting_calls)
         return self._pool
 
     # ------------------------------------------------------------------ stopping
@@ -307,7 +318,7 @@ class Server:
             if self._give_up_timer is not None:
                 self._give_up_timer.cancel()
             if self._pool is not None:
-                self._pool.shutdown(wait=not self._drivers, cancel_futures=True)
+                self._pool.close(wait=not self._drivers)
             SERVERS.remove(self._id)
             if self._loop is not None:
                 tell(self._services, self, "server_stopped")

@@ -1,0 +1,15 @@
+from typing import TypeVar
+
+from .call import RequestStream
+from .pool import Job
+
+_T_co = TypeVar("_T_co", covariant=True)
+
+class ThreadCall(Job):
+    """A call with one request and one reply."""
+
+class ThreadStream(ThreadCall):
+    """A call with many requests, many replies, or both. It keeps its thread to the end."""
+
+class ThreadRequests(RequestStream[_T_co]):
+    """The requests of a call as its `def` handler iterates them, in its own thread or another."""
