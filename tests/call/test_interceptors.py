@@ -138,7 +138,7 @@ async def test_one_refuses_and_those_further_out_see_it(
 
     chain = [make(noting), make(refusing, kind), Recording("inside", served)]
     async with asking(
-        face, **{side: {"interceptors": chain}}, **dict.fromkeys(PATTERNS, never)
+        face, **{side: {"interceptors": chain}}, **dict[str, Any].fromkeys(PATTERNS, never)
     ) as (ask):
         with pytest.raises(gyr.PermissionDenied, match="not you") as caught:
             await ask(pattern, b"a")

@@ -39,6 +39,8 @@ def write(default: object) -> str:
     """A default, as the tables have it."""
     if default is None or isinstance(default, bool):
         return f"`{default}`"
+    if default == ():
+        return "`()`"
     if isinstance(default, type):
         return f"`{default.__name__}`"
     if isinstance(default, int) and default % 2**20 == 0:
@@ -76,7 +78,8 @@ def test_options_stand_in_a_table_with_their_defaults(
 @pytest.mark.parametrize("kind", [gyr.Server, gyr.Channel, blocking.QueueServer])
 def test_every_limit_has_a_line(kind: type) -> None:
     not_limits = {"services", "target", "compression", "user_agent", "authority", "balancer"}
-    not_limits |= {"access_log", "codec", "network", "options", "resolvers"}
+    not_limits |= {"access_log", "codec", "interceptors", "network", "options", "propagate"}
+    not_limits |= {"resolvers"}
     names = set(inspect.signature(kind).parameters) - not_limits
     assert names - code_of(read("limits.md")) == set()
 
@@ -85,6 +88,10 @@ def test_every_limit_has_a_line(kind: type) -> None:
     ("kind", "page"),
     [
         (gyr.ServerContext, "server.md"),
+        (gyr.Interceptor, "interceptors.md"),
+        (gyr.InterceptedCall, "interceptors.md"),
+        (gyr.Outcome, "interceptors.md"),
+        (gyr.Retry, "interceptors.md"),
         (blocking.Channel, "blocking.md"),
         (blocking.Call, "blocking.md"),
         (blocking.UnaryStreamCall, "blocking.md"),

@@ -77,6 +77,7 @@ cdef class ServerContext(Waiting):
 
     cdef int begin(self) except -1
     cdef int open_scope(self) except -1
+    cdef int end_scope(self) except -1
     cdef object start_handler(self, object request)
     cdef object finish_handed_on(self, object handed_on)
     cdef object request_stream(self)

@@ -248,14 +248,13 @@ cdef class ServerContext(Waiting):
             self.end_scope()
         return 0
 
-    def end_scope(self):
+    cdef int end_scope(self) except -1:
         """The call is over: so are those that were made while it was served."""
         if self.scope is None:
-            return
+            return 0
         if self.status_code == 4:
-            self.scope.end(4, "the deadline of the call that was being served passed")
-        else:
-            self.scope.end(1, "the call that was being served is over")
+            return self.scope.end(4, "the deadline of the call that was being served passed")
+        return self.scope.end(1, "the call that was being served is over")
 
     cdef int try_start(self) except -1:
         cdef Py_ssize_t count
