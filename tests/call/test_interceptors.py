@@ -137,9 +137,8 @@ async def test_one_refuses_and_those_further_out_see_it(
         served.append("handler")
 
     chain = [make(noting), make(refusing, kind), Recording("inside", served)]
-    async with asking(
-        face, **{side: {"interceptors": chain}}, **dict[str, Any].fromkeys(PATTERNS, never)
-    ) as (ask):
+    handlers: dict[str, Any] = dict.fromkeys(PATTERNS, never)
+    async with asking(face, **{side: {"interceptors": chain}}, **handlers) as (ask):
         with pytest.raises(gyr.PermissionDenied, match="not you") as caught:
             await ask(pattern, b"a")
     assert caught.value.details == (StringValue(value="why"),)

@@ -291,7 +291,8 @@ async def test_a_child_ends_like_its_parent() -> None:
             await stub.unary(message(), timeout=0.3)
         await ended.wait()
         found = await status[0].status()
-    assert found.code is gyr.StatusCode.DEADLINE_EXCEEDED
+    # CANCELLED where the reset of the caller, whose deadline is the same, came before the timer.
+    assert found.code in (gyr.StatusCode.DEADLINE_EXCEEDED, gyr.StatusCode.CANCELLED)
 
 
 async def test_chosen_metadata_travels() -> None:

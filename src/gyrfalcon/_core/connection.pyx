@@ -29,11 +29,11 @@ cdef int HEADER_SLACK = 8
 cdef int64_t LOST = -2
 cdef int NO_ROOM = 8       # the gRPC status of a message that is given up: RESOURCE_EXHAUSTED
 cdef int32_t LARGEST_FRAME = 64 * 1024
-# RST_STREAM frames for refused streams that wait to be sent: a peer that opens more than its streams
+# RST_STREAM frames for refused streams that wait to be sent: a peer that opens more than its limit
 # and reads nothing is hung up on. Each takes some 400 bytes in libnghttp2 until it is sent.
 cdef Py_ssize_t REFUSALS_WAITING = 4096
 cdef uint32_t MANY_STREAMS = 0x7fffffff
-# The value in the first entry of a SETTINGS frame (RFC 9113 6.5.1): after frame head and identifier.
+# The value in the first entry of a SETTINGS frame (RFC 9113 6.5.1): behind frame head, identifier.
 cdef size_t FIRST_VALUE = 9 + 2
 
 cdef nghttp2_session_callbacks *CALLBACKS = NULL
@@ -356,7 +356,7 @@ cdef class Connection:
         self.link.ready = <PyObject *> self.ready
         self.link.dirty = True
         if server:
-            # libnghttp2 ends the connection over one stream too many. So it is told of no limit: the
+            # libnghttp2 ends the connection over one stream too many; it is told of no limit: the
             # peer is (`announce_limit`), and `on_begin_headers` refuses what is over it.
             settings[count].settings_id = NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS
             settings[count].value = MANY_STREAMS
@@ -639,7 +639,7 @@ cdef class Connection:
         return 0
 
     cdef int make_room(self) except -1:
-        """Let the unfinished messages that wait for room go on, the oldest first, as many as can."""
+        """Let the unfinished messages that wait for room go on, oldest first, as many as can."""
         cdef PyObject *pointer
         cdef Stream oldest
         while self.link.stalled:

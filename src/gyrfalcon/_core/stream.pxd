@@ -21,7 +21,7 @@ cdef struct Link:
     nghttp2_session *session
     size_t unread               # message bytes held for applications, all streams
     size_t unread_limit         # of `unread`, and of `unfinished`
-    size_t unfinished           # bytes of messages that are not whole yet, all streams but `favoured`
+    size_t unfinished           # bytes of messages that are not whole, all streams but `favoured`
     size_t reserved             # what may still come of these messages
     PyObject *favoured          # the stream whose message may always become whole, or NULL
     Py_ssize_t stalled          # streams whose message waits for room to become whole

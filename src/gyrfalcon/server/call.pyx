@@ -220,8 +220,13 @@ cdef class ServerContext(Waiting):
         stream.sink = None
         if not self.status_written or self.state != OVER:
             if not self.status_written:
-                self.status_code = 1
-                self.status_text = "the client cancelled the call or is gone"
+                if self.expiry and self.host.clock.now() >= self.expiry:
+                    # The client's timer was the faster one, and its reset came before this one's.
+                    self.status_code = 4
+                    self.status_text = "the deadline of the call passed"
+                else:
+                    self.status_code = 1
+                    self.status_text = "the client cancelled the call or is gone"
             self.gone = True
             self.status_written = True
             self._stop()
