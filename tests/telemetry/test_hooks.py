@@ -160,8 +160,9 @@ async def test_bytes_are_those_so_far() -> None:
 async def test_an_error_in_a_hook_is_logged_and_the_call_goes_on(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    heard = Listening()
     options: dict[str, Any] = {
-        "channel_options": {"interceptors": [Failing()]},
+        "channel_options": {"interceptors": [Failing(), heard]},
         "server_options": {"interceptors": [Failing()]},
     }
     with caplog.at_level(logging.ERROR, "gyrfalcon"):
@@ -179,6 +180,7 @@ async def test_an_error_in_a_hook_is_logged_and_the_call_goes_on(
         ("gyrfalcon.server", "refused"),
         ("gyrfalcon.client", "attempt_ended"),
     ]
+    assert [one[0] for one in heard.heard] == ["started", "ended"] * 2
 
 
 @pytest.mark.anyio

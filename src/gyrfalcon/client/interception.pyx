@@ -249,9 +249,10 @@ cdef class ClientInterception(Interception):
         entered = enter_context(self.context)
         try:
             for hook in self.interceptors.attempt_starts:
-                hook(self)
-        except Exception:
-            log.exception("%s: attempt_started of an interceptor failed", self.method)
+                try:
+                    hook(self)
+                except Exception:
+                    log.exception("%s: %s failed", self.method, hook.__qualname__)
         finally:
             if entered:
                 leave_context(self.context)
@@ -270,9 +271,10 @@ cdef class ClientInterception(Interception):
         self.attempting = False
         try:
             for hook in self.interceptors.attempt_ends:
-                hook(self, outcome)
-        except Exception:
-            log.exception("%s: attempt_ended of an interceptor failed", self.method)
+                try:
+                    hook(self, outcome)
+                except Exception:
+                    log.exception("%s: %s failed", self.method, hook.__qualname__)
         finally:
             if entered:
                 leave_context(self.context)

@@ -281,9 +281,10 @@ cdef class ServerInterception(Interception):
         entered = enter_context(call.context)
         try:
             for hook in self.interceptors.answers:
-                hook(self, outcome)
-        except Exception:
-            log.exception("%s: `answered` of an interceptor failed", self.method)
+                try:
+                    hook(self, outcome)
+                except Exception:
+                    log.exception("%s: %s failed", self.method, hook.__qualname__)
         finally:
             if entered:
                 leave_context(call.context)

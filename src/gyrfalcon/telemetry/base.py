@@ -71,6 +71,7 @@ class Telemetry(gyr.Interceptor):
         )
         self._propagator = propagator
         self._method_filter = method_filter
+        self._message_events = message_events
         if message_events:
             # Only now: interceptors without these hooks are not asked about each message.
             self.request = self._note_request  # type: ignore[method-assign]
@@ -104,7 +105,7 @@ class Telemetry(gyr.Interceptor):
         notes.span = span
         notes.context = trace.set_span_in_context(span, parent)
         notes.token = context.attach(notes.context)
-        if self.request == self._note_request:
+        if self._message_events:
             notes.messages = Messages(span)
 
     def _note_request(self, call: gyr.InterceptedCall, message: Any) -> Any:
