@@ -56,6 +56,7 @@ def test_requests_and_replies_are_independent() -> None:
 def test_requests_that_depend_on_replies_may_come_from_an_iterator() -> None:
     answers: queue.SimpleQueue[BytesValue | None] = queue.SimpleQueue()
     answers.put(message(b"x"))
+    last = b""
     with serving_threads(**HANDLERS) as stub:
         for reply in stub.bidi(iter(answers.get, None)):
             longer = message(reply.value + b"x")

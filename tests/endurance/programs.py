@@ -71,7 +71,7 @@ async def stdin_ends() -> None:
     ended = asyncio.Event()
 
     class Ended(asyncio.Protocol):
-        def connection_lost(self, error: Exception | None) -> None:
+        def connection_lost(self, exc: Exception | None) -> None:
             ended.set()
 
     loop = asyncio.get_running_loop()

@@ -60,6 +60,7 @@ async def test_the_deadline_ends_the_call_at_both_ends(pairing: Pairing, method:
 
 async def test_replies_before_the_deadline_arrive(pairing: Pairing) -> None:
     handler = Waiting(replies=3)
+    replies: list[bytes] = []
     async with pairing.connect(handler) as client:
         for timeout in TIMEOUTS_S:
             running = client.start(BIDI, [b""], timeout=timeout)

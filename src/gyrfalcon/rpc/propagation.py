@@ -44,14 +44,15 @@ class detach:
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
-            async def detached(*arguments: Any, **options: Any) -> Any:
+            async def detached_coroutine(*arguments: Any, **options: Any) -> Any:
                 with detach():
                     return await function(*arguments, **options)
-        else:
 
-            @functools.wraps(function)
-            def detached(*arguments: Any, **options: Any) -> Any:
-                with detach():
-                    return function(*arguments, **options)
+            return cast("_F", detached_coroutine)
+
+        @functools.wraps(function)
+        def detached(*arguments: Any, **options: Any) -> Any:
+            with detach():
+                return function(*arguments, **options)
 
         return cast("_F", detached)
