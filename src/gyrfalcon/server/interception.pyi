@@ -1,6 +1,5 @@
 import logging
-from collections.abc import Generator
-from typing import Any, Self
+from typing import Any
 
 from ..rpc.metadata import Metadata
 from ..rpc.method import Pattern
@@ -48,19 +47,6 @@ class ServerInterception(Interception):
         """The request message of a call that has one; None where requests are a stream."""
     def cancel(self) -> None:
         """End the call with CANCELLED."""
-
-class InContext:
-    """A coroutine that runs in a context of its own, within a task that has another."""
-
-    def __await__(self) -> Generator[Any, Any, Any]: ...
-    def __iter__(self) -> Self: ...
-    def __next__(self) -> Any: ...
-    def send(self, value: object) -> Any:
-        """The coroutine protocol: go on."""
-    def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> Any:
-        """The coroutine protocol: the task was cancelled."""
-    def close(self) -> None:
-        """The coroutine protocol: nobody goes on."""
 
 async def nothing_to_run() -> None: ...
 async def run_intercepted(interception: ServerInterception) -> None: ...
