@@ -1,6 +1,6 @@
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from .call import RequestStream
+from .call import RequestStream, ServerContext
 from .pool import Job
 
 _T_co = TypeVar("_T_co", covariant=True)
@@ -13,3 +13,5 @@ class ThreadStream(ThreadCall):
 
 class ThreadRequests(RequestStream[_T_co]):
     """The requests of a call as its `def` handler iterates them, in its own thread or another."""
+
+async def wait_for_thread(call: ServerContext, job: ThreadCall) -> Any: ...
