@@ -1,7 +1,12 @@
 from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, final
 
 from .waiting import Waiting
 
+CURRENT: ContextVar[Any]
+
+@final
 class CallScope:
     """The life of a call that is being served, as calls made within know it.
 
