@@ -160,7 +160,7 @@ def test_tools_and_services_use_public_names(path: Path) -> None:
         for path in FILES
         if levels()[CLIENT][0] <= layer_of(path) <= levels()[TRANSPORT][0]
         # The clock, and what are loops themselves.
-        and path.stem not in ("clock", "blocking", "janitor")
+        and path.stem not in ("clock", "blocking", "janitor", "lingering")
     ],
     ids=str,
 )

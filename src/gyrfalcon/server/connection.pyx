@@ -113,6 +113,10 @@ cdef class ServerDriver(CallHost):
             self.run_worker(worker)
         return 0
 
+    cdef bint may_linger(self) noexcept:
+        # Threads that run `def` handlers need the GIL, and the loop would take it in between.
+        return self.pool is None or self.pool.busy + self.pool.waiting == 0
+
     @property
     def running_calls(self):
         """Calls whose handler has not returned."""

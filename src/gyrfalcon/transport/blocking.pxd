@@ -1,5 +1,6 @@
 from libc.stdint cimport uint8_t
 
+from .lingering cimport Lingering
 from .waiting cimport Operation, Parking, Waiting
 
 
@@ -67,6 +68,7 @@ cdef class SharedLoop:
     cdef bint stale                 # what is polled is not what should be
     cdef bint poked
     cdef double polls_until
+    cdef Lingering lingering        # of the leaders
     cdef int wake_read
     cdef int wake_write
     cdef bint closed

@@ -28,6 +28,7 @@ from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc
 
 from .clock cimport monotonic
+from .lingering cimport LINGER, Lingering
 from .waiting cimport Operation, Parking, Waiting
 
 log = logging.getLogger("gyrfalcon.transport")
@@ -303,6 +304,7 @@ cdef class SharedLoop:
         self.pollees = []
         self.doomed = []
         self.followers = []
+        self.lingering = Lingering()
         self.read_buffer = bytearray(READ_SIZE)
         self.read_data = <uint8_t *> PyByteArray_AS_STRING(self.read_buffer)
         self.wake_read, self.wake_write = os.pipe()
@@ -509,8 +511,9 @@ cdef class SharedLoop:
         cdef pollfd *polled = few
         cdef Py_ssize_t count = len(self.pollees)
         cdef Py_ssize_t index, first = -1, got = -1
-        cdef int milliseconds = -1, found, read_error = 0, depth = self.depth
-        cdef double due
+        cdef bint lingered
+        cdef int milliseconds = -1, found = 0, read_error = 0, depth = self.depth
+        cdef double due, lingers_until = 0
         cdef Pollee pollee
         cdef list pollees = list(self.pollees)
         if count + 1 > FEW:
@@ -539,9 +542,15 @@ cdef class SharedLoop:
             self.depth = 0
             if self.inbox:
                 milliseconds = 0    # from a finalizer that ran in here
+            if milliseconds != 0 and self.lingering.worthwhile():
+                lingers_until = monotonic() + LINGER
             self.unlock()
             with nogil:
-                found = poll(polled, count + 1, milliseconds)
+                while found == 0 and monotonic() < lingers_until:
+                    found = poll(polled, count + 1, 0)
+                lingered = found != 0
+                if not lingered:
+                    found = poll(polled, count + 1, milliseconds)
                 if found > 0:
                     # The first that can be read is read here, without the loop: the lead alone is
                     # what entitles to its buffer.
@@ -555,6 +564,10 @@ cdef class SharedLoop:
             self.lock()
             self.depth = depth
             self.polling = False
+            if lingered:
+                self.lingering.paid()
+            elif lingers_until > 0:
+                self.lingering.wasted()
             # Also where the poll was not cut short: the first bytecode after a signal raises, and
             # that may be a weak reference's callback, where an exception is lost.
             PyErr_CheckSignals()

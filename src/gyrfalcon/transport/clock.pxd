@@ -1,4 +1,4 @@
-cdef double monotonic() noexcept
+cdef double monotonic() noexcept nogil
 cdef double coarse_time() noexcept
 cdef object wall_time(double moment)
 

@@ -22,7 +22,7 @@ cdef double ROUNDING = 1e-9
 cdef object get_running_loop = asyncio_events._get_running_loop
 
 
-cdef double monotonic() noexcept:
+cdef double monotonic() noexcept nogil:
     cdef timespec now
     clock_gettime(CLOCK_MONOTONIC, &now)
     return <double> now.tv_sec + <double> now.tv_nsec * 1e-9

@@ -4,6 +4,7 @@ from .._core.connection cimport Connection
 from .._core.stream cimport Sink, Stream
 
 from .clock cimport Clock
+from .lingering cimport Lingering
 
 cdef class Driver:
     cdef readonly Connection connection
@@ -23,6 +24,7 @@ cdef class Driver:
     cdef bint runs_tasks
     cdef bint task_checked
     cdef str peer_name
+    cdef Lingering lingering        # None: not a socket, or a loop that does so itself
     cdef object __weakref__
     cdef readonly long long id      # among all that is counted in this process; 0: not yet there
     # what was there at the last look, and the (coarse) time of the first look at more
@@ -35,6 +37,7 @@ cdef class Driver:
     cdef readonly uint64_t keepalives_sent
 
     cdef Sink accept(self, Stream stream)
+    cdef bint may_linger(self) noexcept
     cdef int made(self) except -1
     cdef int received(self) except -1
     cdef int ended(self, object error) except -1

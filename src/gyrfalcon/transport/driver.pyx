@@ -14,6 +14,7 @@ from .._core.connection cimport Connection
 from .._core.stream cimport Link, Sink, Stream
 
 from .clock cimport SYSTEM, Clock, coarse_time, wall_time
+from .lingering cimport lingering_of
 
 from ..rpc.stats import CONNECTIONS, ConnectionStats
 
@@ -28,6 +29,8 @@ cdef size_t WRITE_SIZE = 256 * 1024
 # What sums of seconds in binary may be off by.
 cdef double ROUNDING = 1e-9
 cdef int INTERNAL_ERROR = 2
+# A read of more than this is no answer that somebody waits for alone.
+cdef Py_ssize_t SMALL_READ = 2048
 
 cdef object current_task = asyncio.current_task
 
@@ -75,6 +78,10 @@ cdef class Driver:
         """The connection is gone."""
         return 0
 
+    cdef bint may_linger(self) noexcept:
+        """Whether the loop may poll without sleep for what comes next."""
+        return True
+
     # ------------------------------------------------------------------ asyncio's protocol
 
     def connection_made(self, transport):
@@ -84,6 +91,9 @@ cdef class Driver:
         self.id = CONNECTIONS.add(self)
         self.buffer = read_buffer(self.loop)
         self.buffer_data = <uint8_t *> PyByteArray_AS_STRING(self.buffer)
+        if (getattr(self.loop, "read_buffer", None) is None
+                and transport.get_extra_info("socket") is not None):
+            self.lingering = lingering_of(self.loop)
         self.made()
         self.flush()
 
@@ -109,6 +119,8 @@ cdef class Driver:
         self.flush()
         if self.connection.closing:
             self.finish()
+        elif nbytes <= SMALL_READ and self.lingering is not None and self.may_linger():
+            self.lingering.note_read(self.loop)
 
     def eof_received(self):
         """asyncio: the peer will send nothing more;
