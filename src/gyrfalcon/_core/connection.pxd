@@ -50,6 +50,12 @@ cdef class Connection:
     cdef Py_ssize_t refusals_waiting    # RST_STREAM frames that are not sent yet
     cdef bint flooded               # there were too many of those
 
+    # by what the streams' windows grow
+    cdef size_t most_window
+    cdef size_t sample              # bytes of DATA since the last look, or since its PING
+    cdef size_t sample_after        # how many of them the next look comes after
+    cdef bint sampling              # its PING is not answered yet
+
     # deadlines: a binary heap of streams
     cdef PyObject **heap
     cdef Py_ssize_t heap_length
@@ -66,6 +72,8 @@ cdef class Connection:
     cdef int refuse_stream(self, Stream stream) except -1
     cdef int limit_refusals(self, double now) except -1
     cdef int fail_for_flood(self) except -1
+    cdef int sample_window(self, size_t came) except -1
+    cdef void end_sample(self) noexcept
     cdef int make_room(self) except -1
     cdef int give_up_newest(self) except -1
     cdef int end_stream(self, Stream stream, int64_t code) except -1

@@ -25,7 +25,8 @@ cdef struct Link:
     size_t reserved             # what may still come of these messages
     PyObject *favoured          # the stream whose message may always become whole, or NULL
     Py_ssize_t stalled          # streams whose message waits for room to become whole
-    size_t stream_window
+    size_t stream_window        # bytes, as announced
+    size_t estimate             # what streams whose application keeps up are given
     size_t withheld             # connection credit not given back while `unread` is over its limit
     size_t portion              # stream credit goes back in pieces of this many bytes or more
     size_t received             # connection credit to give back after this batch
@@ -86,6 +87,7 @@ cdef class Stream:
     cdef Py_ssize_t partial_capacity
     cdef size_t queued_bytes
     cdef readonly uint64_t received_message_bytes   # without the five bytes before each message
+    cdef size_t window              # bytes that the peer may send ahead
     cdef size_t uncredited
     cdef bint discarding
     cdef size_t reserved        # of the message that is not whole: what may still come

@@ -29,6 +29,7 @@ from .nghttp2 cimport (
     nghttp2_session_consume_stream,
     nghttp2_session_get_remote_settings,
     nghttp2_session_resume_data,
+    nghttp2_session_set_local_window_size,
     nghttp2_submit_response,
     nghttp2_submit_rst_stream,
     nghttp2_submit_trailer,
@@ -253,7 +254,7 @@ cdef class Stream:
 
     cdef void begin_partial(self) noexcept:
         """A message comes in parts: of it comes, without more credit, what the window lets."""
-        self.reserved = min(self.message_length, self.link.stream_window)
+        self.reserved = min(self.message_length, self.window)
         self.link.reserved += self.reserved
         self.promised = self.reserved == self.message_length
 
@@ -412,6 +413,10 @@ cdef class Stream:
         self.uncredited = hold
         nghttp2_session_consume_stream(self.link.session, self.id, size)
         self.link.dirty = True
+        if hold == 0 and self.window < self.link.estimate and not self.discarding:
+            self.window = self.link.estimate
+            nghttp2_session_set_local_window_size(
+                self.link.session, 0, self.id, <int32_t> self.window)
         return 0
 
     # ------------------------------------------------------------------ sending
