@@ -297,11 +297,12 @@ cdef size_t CONTINUATIONS = 1024
 cdef extern from *:
     """
     #include <stdlib.h>
-    /* glibc gives each block of 128 KiB or more pages of its own, and takes them away when it is freed:
-       a message of 1 MiB then costs 256 page faults, twice what it costs to receive it otherwise (on a
-       server 1,100 us of processor time, and 450). It learns better from the first large block that is
-       freed (mallopt(3), M_MMAP_THRESHOLD); this is one, of the largest message that is received
-       by default, and nobody touches it. At most twice that much stays when it could be given back. */
+    /* glibc gives each block of 128 KiB or more pages of its own, and takes them away when it is
+       freed: a message of 1 MiB then costs 256 page faults, twice what it costs to receive it
+       otherwise (on a server 1,100 us of processor time, and 450). It learns better from the first
+       large block that is freed (mallopt(3), M_MMAP_THRESHOLD); this is one, of the largest message
+       that is received by default, and nobody touches it. At most twice that much stays when it
+       could be given back. */
     static void gyr_teach_malloc(void) {
     #ifdef __GLIBC__
         void *volatile block = malloc((4 << 20) + (64 << 10));
