@@ -631,8 +631,12 @@ cdef class Call(Nested):
 
     cdef object error(self):
         """The exception for the outcome, which is not OK."""
-        if self.local_error is not None:
-            return self.local_error
+        error = self.local_error
+        if error is not None:
+            if isinstance(error, RpcError):
+                # Once: kept here, it would hold whoever waits for the call, in a cycle.
+                self.local_error = None
+            return error
         return from_status(
             self.outcome.code, self.outcome.message,
             initial_metadata=self.read_initial(), trailing_metadata=self.read_trailing(),

@@ -15,7 +15,6 @@ cdef class ClientInterception(Interception):
     cdef Clock clock
     cdef object task                # in which they run, where one of them awaits
     cdef object timer               # until the call is made again
-    cdef object message             # the request of a call with one
     cdef object misfit              # why the request could not be encoded
     cdef object request_metadata
     cdef str peer_name

@@ -58,7 +58,7 @@ cdef class ClientInterceptors(Interceptors):
         interception.expiry = call.expiry
         interception.message = message
         interception.context = PyContext_CopyCurrent()
-        interception.entered = []
+        interception.entered = [None] * self.count
         interception.sent = []
         interception.phase = ENTERING
         call.interception = interception
@@ -322,11 +322,12 @@ cdef class ClientInterception(Interception):
             return 0
         call = <Call> self.owner
         if not call.client_streaming and call.request is None:
+            message = self.message
             try:
                 if self.interceptors.has_requests:
                     entered = enter_context(self.context)
                     try:
-                        self.message = self.hook_request(self.message)
+                        message = self.hook_request(self.message)
                     finally:
                         if entered:
                             leave_context(self.context)
@@ -335,7 +336,7 @@ cdef class ClientInterception(Interception):
             except BaseException as error:
                 return call.fail_with(error)
             try:
-                call.request = call.packed(self.message)
+                call.request = call.packed(message)
             except Exception as error:
                 self.misfit = error
                 return call.fail_with(error)

@@ -194,7 +194,7 @@ class Interceptor:
     def request(self, call: InterceptedCall, message: Any) -> Any:
         """Each request message passes through here, outermost interceptor first: return it, or
         another. On the client before it is encoded, on the server after it was decoded. May raise
-        as `intercept`. In a `def` handler's stream it runs in the handler's thread."""
+        as `intercept`. For a `def` handler it runs in the handler's thread."""
         return message
 
     def reply(self, call: InterceptedCall, message: Any) -> Any:

@@ -46,10 +46,8 @@ cdef class ServerInterceptors(Interceptors):
         interception.interceptors = self
         interception.call = call
         interception.server_streaming = call.handler.server_streaming
-        interception.entered = []
+        interception.entered = [None] * self.count
         interception.phase = ENTERING
-        if not call.handler.client_streaming:
-            interception.data = call.stream.next_message()
         call.interception = interception
         if self.has_async or interception.server_streaming:
             call.coroutine = run_intercepted(interception)
@@ -123,9 +121,11 @@ cdef class ServerInterception(Interception):
     @property
     def request(self):
         """The request message of a call that has one; None where requests are a stream."""
-        if self.data is not None:
-            data, self.data = self.data, None
-            self.message = self.call.decode_request(data)
+        if not self.taken and not self.call.handler.client_streaming:
+            if not self.call.stream.waiting_messages():
+                return None     # it was dropped with the call, or its handler's thread has it
+            self.taken = True
+            self.message = self.call.decode_request(self.call.stream.next_message())
         return self.message
 
     def cancel(self):
@@ -218,6 +218,9 @@ cdef class ServerInterception(Interception):
         cdef ServerContext call = self.call
         if call.handler.client_streaming:
             return call.start_handler(call.request_stream())
+        if call.handler.threaded and not self.taken:
+            # Until a thread is free it stays where it is, and counts as unread.
+            return call.start_handler(None)
         return call.start_handler(self.hook_request(self.request))
 
     cdef int handled(self, object reply, object error) except -1:
