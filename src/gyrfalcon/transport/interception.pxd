@@ -95,6 +95,8 @@ cdef class Interception:
     cdef int resend(self) except -1
     cdef object hand_over(self, object reply)
     cdef int commit(self) except -1
+    cdef bint take_errand(self) except -1
+    cdef int pass_errand_on(self) except -1
 
 
 cdef bint enter_context(object context) except? -1

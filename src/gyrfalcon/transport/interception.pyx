@@ -227,6 +227,14 @@ cdef class Interception:
         """Client: something of the reply is handed to the caller."""
         raise AssertionError("only clients take replies")
 
+    cdef bint take_errand(self) except -1:
+        """Client: run the interceptors, if they wait for a thread that does. Whether they did."""
+        raise AssertionError("only clients share a loop")
+
+    cdef int pass_errand_on(self) except -1:
+        """Client: the thread that was to run the interceptors will not."""
+        raise AssertionError("only clients share a loop")
+
     # ------------------------------------------------------------------ messages on their way
 
     cdef object hook_request(self, object message):
