@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -55,19 +54,17 @@ class Helpers:
     def finish(self, timeout: float | None = None) -> bool:
         """Wait until what was submitted has run and the threads have ended; False when that takes
         longer than `timeout` seconds."""
-        until = None if timeout is None else time.monotonic() + timeout
         with self._lock:
             threads = set(self._threads)
             if not threads or threading.current_thread() in threads:
                 return True
             self._ending = True
             self._ready.notify_all()
-        for thread in threads:
-            thread.join(None if until is None else max(until - time.monotonic(), 0.0))
-        with self._lock:
-            if not self._threads:
-                self._ending = False
-            return not any(thread.is_alive() for thread in threads)
+            ended = self._ready.wait_for(lambda: not threads & self._threads, timeout)
+        if ended:
+            for thread in threads:
+                thread.join()
+        return ended
 
     def _run(self) -> None:
         while True:
@@ -81,6 +78,7 @@ class Helpers:
                         self._threads.discard(threading.current_thread())
                         if not self._threads:
                             self._ending = False
+                        self._ready.notify_all()
                         return
                 self._idle -= 1
                 function, arguments = self._queue.popleft()
