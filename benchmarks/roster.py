@@ -33,7 +33,7 @@ NOT_OF_INTERCEPTORS = (
 )
 THREADS = "unary-h2load-threads"
 BLOCKING = ("latency-blocking", "unary-8-threads")
-AWAITED = dict.fromkeys(BLOCKING, "its calls are awaited")
+AWAITED: dict[str, str] = dict.fromkeys(BLOCKING, "its calls are awaited")
 ON_THE_LOOP = {THREADS: "its handlers are coroutines", **AWAITED}
 SLOW_AT_10_000 = "a turn would take minutes: its calls are served too slowly at 10,000 in flight"
 
