@@ -31,7 +31,8 @@ cdef class ClientInterception(Interception):
     cdef bint attempting            # an attempt was begun and is not over
     cdef bint told                  # the caller did not wait for the interceptors
     cdef bint delivered             # something of the reply was handed to the caller
-    cdef list sent                  # the requests of a stream, encoded; None: not all are kept
+    cdef list sent                  # the requests of a stream, encoded, while all are kept
+    cdef bint overfull              # they are not
     cdef size_t sent_bytes
 
     cdef int end_attempt(self, CallOutcome outcome) except -1

@@ -68,7 +68,6 @@ cdef class ClientInterceptors(Interceptors):
         interception.message = message
         interception.context = PyContext_CopyCurrent()
         interception.entered = [None] * self.count
-        interception.sent = []
         interception.phase = ENTERING
         call.interception = interception
         if self.has_async:
@@ -256,7 +255,7 @@ cdef class ClientInterception(Interception):
             return "the channel is closed"
         if self.delivered:
             return "something of the reply was handed to the caller already"
-        if self.sent is None:
+        if self.overfull:
             return (f"more than {KEPT_BYTES} bytes of requests were sent, which is more than are "
                     "kept")
         return None
@@ -589,14 +588,17 @@ cdef class ClientInterception(Interception):
                 self.shared.step_in()
 
     cdef int keep(self, object request) except -1:
-        if self.sent is None or self.delivered:
+        if self.overfull or self.delivered:
             return 0
         if type(request) is CompressedMessage:
             self.sent_bytes += <size_t> len((<CompressedMessage> request).data)
         else:
             self.sent_bytes += <size_t> len(<bytes> request)
         if self.sent_bytes > KEPT_BYTES:
+            self.overfull = True
             self.sent = None
+        elif self.sent is None:
+            self.sent = [request]
         else:
             self.sent.append(request)
         return 0
@@ -610,7 +612,7 @@ cdef class ClientInterception(Interception):
 
     cdef int commit(self) except -1:
         self.delivered = True
-        self.sent = []
+        self.sent = None
         return 0
 
     cdef object hand_over(self, object reply):

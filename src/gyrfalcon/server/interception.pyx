@@ -234,16 +234,16 @@ cdef class ServerInterception(Interception):
             outcome = self.as_it_ended()
         else:
             outcome = self.made(0, "")
-            if not self.server_streaming:
+            if self.server_streaming:
+                pass
+            elif self.interceptors.has_replies:
                 tail = [reply]
-                if not self.interceptors.has_replies:
-                    # Now, so that they see whether it can be sent.
-                    try:
-                        self.encoded = encode_reply(call, reply)
-                        self.encoded_reply = reply
-                    except RpcError as failure:
-                        outcome = self.outcome_of(failure)
-                        tail = None
+            else:
+                # Now, so that they see whether it can be sent. There is no tail then.
+                try:
+                    self.encoded = encode_reply(call, reply)
+                except RpcError as failure:
+                    outcome = self.outcome_of(failure)
         return self.turn_back(outcome, tail)
 
     cdef int conclude(self, object reply, object error) except -1:
@@ -308,9 +308,8 @@ cdef class ServerInterception(Interception):
         if outcome.status != 0 or self.server_streaming:
             return call.answer(outcome.status, outcome.text, metadata, outcome.raw_details)
         try:
-            data = self.encoded
-            if self.encoded_reply is not self.tail[0] or data is None:
-                data = encode_reply(call, self.tail[0])
+            # A tail is what hooks let through, or what one of them has answered in its place.
+            data = self.encoded if self.tail is None else encode_reply(call, self.tail[0])
             call.wire.write_reply(call, data, metadata)
         except Exception as error:
             if not isinstance(error, RpcError):
