@@ -32,6 +32,8 @@ $(VENV)/.installed: $(VENV)/.with-build $(SOURCES)
 demo: $(VENV)/.with-retail+cli+fast $(VENV)/.installed
 	$(RUN) -m examples.demo
 
+EVERYWHERE := tests/unit tests/core tests/call tests/blocking
+
 # All of it on the chosen interpreter; then, unless one was asked for, what does not depend on the
 # libraries around it on every other CPython of the machine.
 test: $(VENV)/.with-test $(VENV)/.installed
@@ -39,8 +41,8 @@ test: $(VENV)/.with-test $(VENV)/.installed
 	    $(RUN) -m pytest --last-failed --last-failed-no-failures none $(TESTS); }
 ifeq ($(PYTHON),)
 	@for python in $$(scripts/pythons.sh others $(RUN)); do \
-	    echo "== $$python: tests/unit tests/core, not the rest"; \
-	    $(MAKE) test PYTHON=$$python TESTS="tests/unit tests/core" || exit 1; \
+	    echo "== $$python: $(EVERYWHERE), not the rest"; \
+	    $(MAKE) test PYTHON=$$python TESTS="$(EVERYWHERE)" || exit 1; \
 	done
 endif
 

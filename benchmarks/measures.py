@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from benchmarks import h2load
 from benchmarks.processes import Program, ProgramFailed, cores, run
+from benchmarks.roster import PEERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,22 +99,28 @@ def served(peer: Peer, *options: str) -> Iterator[Served]:
         yield Served(peer, server, int(server.line()))
 
 
+def peer_named(name: str) -> Peer | None:
+    """The peer of that name; None without one."""
+    return next((peer for peer in PEERS if peer.name == name), None)
+
+
 def started(peer: Peer, *command: str) -> Program:
     return Program(command, cores()[0], peer.environment)
 
 
-def call(server: Served, pace: Pace, *load: str) -> dict[str, float]:
-    """Run the peer's client once; what it measured."""
+def call(server: Served, pace: Pace, *load: str, client_of: Peer | None = None) -> dict[str, float]:
+    """Run the client of the server's peer, or of another, once; what it measured."""
+    peer = client_of or server.peer
     command = (
-        *server.peer.program,
+        *peer.program,
         "call",
         *load,
         *("--port", str(server.port)),
         *("--seconds", str(pace.seconds)),
         *("--warm-up", str(pace.warm_up)),
     )
-    with Program(command, cores()[1], server.peer.environment) as client:
-        if not (output := client.rest(pace.patience, server.peer.exits)):
+    with Program(command, cores()[1], peer.environment) as client:
+        if not (output := client.rest(pace.patience, peer.exits)):
             raise ProgramFailed(f"{client.name} printed no result: {client.last_words()}")
     result: dict[str, float] = json.loads(output)
     return result
@@ -171,7 +178,7 @@ class Neutral:
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """The peer's own client against its own server, so many a second."""
+    """The peer's own client against its own server, or that of one peer, so many a second."""
 
     figure: Figure
     load: tuple[str, ...]
@@ -179,6 +186,8 @@ class Own:
     """in one call of the load"""
     heavy: bool = False
     """a message costs as much as fifty small ones"""
+    server: str = ""
+    """the peer whose server all clients have; empty: each its own"""
     most_turns: int = MANY
 
     @property
@@ -191,10 +200,10 @@ class Own:
 
     @contextlib.contextmanager
     def ready(self, peer: Peer) -> Iterator[Turn]:
-        with served(peer) as server:
+        with served(peer_named(self.server) or peer) as server:
 
             def turn(pace: Pace) -> dict[str, float]:
-                result = call(server, pace, *self.load)
+                result = call(server, pace, *self.load, client_of=peer)
                 return {
                     self.name: result["n"] / result["seconds"],
                     "client_cpu": result.get("client_cpu", 0.0) / result["seconds"],
@@ -210,6 +219,8 @@ class Latency:
     name: str
     median: Figure
     added: Figure
+    server: str = ""
+    """the peer whose server all clients have; empty: each its own"""
     most_turns: int = MANY
 
     @property
@@ -218,11 +229,12 @@ class Latency:
 
     @contextlib.contextmanager
     def ready(self, peer: Peer) -> Iterator[Turn]:
-        with served(peer) as server, started(peer, *peer.echo) as echo:
+        server_of = peer_named(self.server) or peer
+        with served(server_of) as server, started(peer, *peer.echo) as echo:
             echo_port = echo.line()
 
             def turn(pace: Pace) -> dict[str, float]:
-                result = call(server, pace, "latency", "--echo-port", echo_port)
+                result = call(server, pace, "latency", "--echo-port", echo_port, client_of=peer)
                 return {
                     self.median.name: result["p50"],
                     self.added.name: result["p50"] - result["echo_p50"],

@@ -78,9 +78,9 @@ class Results:
             if target.figure not in names:
                 continue
             if target.against:
-                value = self.ratio(target.figure, GYRFALCON, target.against)
+                value = self.ratio(target.figure, target.of, target.against)
             else:
-                value = self.median(target.figure, GYRFALCON)
+                value = self.median(target.figure, target.of)
             yield Verdict(target, value)
 
     def as_json(self) -> dict[str, Any]:
@@ -108,6 +108,7 @@ class Results:
             "targets": [
                 {
                     "figure": verdict.target.figure,
+                    "of": verdict.target.of,
                     "against": verdict.target.against,
                     "comparison": verdict.target.comparison,
                     "bound": verdict.target.bound,

@@ -32,7 +32,9 @@ NOT_OF_INTERCEPTORS = (
     "idle-stream",
 )
 THREADS = "unary-h2load-threads"
-ON_THE_LOOP = {THREADS: "its handlers are coroutines"}
+BLOCKING = ("latency-blocking", "unary-8-threads")
+AWAITED: dict[str, str] = dict.fromkeys(BLOCKING, "its calls are awaited")
+ON_THE_LOOP = {THREADS: "its handlers are coroutines", **AWAITED}
 SLOW_AT_10_000 = "a turn would take minutes: its calls are served too slowly at 10,000 in flight"
 
 
@@ -94,6 +96,7 @@ PEERS: tuple[Peer, ...] = (
         ("gyrfalcon", "uvloop"),
         "import gyrfalcon",
         "gyrfalcon.Channel, gyrfalcon.Server",
+        sits_out=AWAITED,
     ),
     python_peer(
         "gyrfalcon-asyncio",
@@ -102,7 +105,19 @@ PEERS: tuple[Peer, ...] = (
         "asyncio",
         ("gyrfalcon",),
         "",
-        sits_out={"import": "the loop makes no difference"},
+        sits_out={"import": "the loop makes no difference", **AWAITED},
+    ),
+    python_peer(
+        "gyrfalcon-blocking",
+        "gyrfalcon (blocking)",
+        "gyrfalcon_blocking",
+        "blocking",
+        ("gyrfalcon",),
+        "",
+        sits_out=dict.fromkeys(
+            ("unary-h2load", "unary-100", *NOT_OF_INTERCEPTORS),
+            "its blocking face is measured where threads call or serve",
+        ),
     ),
     python_peer(
         "gyrfalcon-intercepted",
@@ -111,7 +126,9 @@ PEERS: tuple[Peer, ...] = (
         "uvloop",
         ("gyrfalcon", "uvloop"),
         "",
-        sits_out=dict.fromkeys(NOT_OF_INTERCEPTORS, "interceptors are measured on unary calls"),
+        sits_out=dict.fromkeys(
+            (*NOT_OF_INTERCEPTORS, *BLOCKING), "interceptors are measured on unary calls"
+        ),
     ),
     python_peer(
         "grpc-aio",
@@ -160,7 +177,10 @@ PEERS: tuple[Peer, ...] = (
         program=(str(GO_PROGRAM),),
         echo=(str(GO_PROGRAM), "echo"),
         packages=(),
-        sits_out={"import": "not Python", THREADS: "its handlers are goroutines"},
+        sits_out={
+            "import": "not Python",
+            **dict.fromkeys((THREADS, *BLOCKING), "its handlers and callers are goroutines"),
+        },
         environment={"GOMAXPROCS": "1"},
     ),
 )

@@ -53,6 +53,22 @@ SCENARIOS: tuple[Scenario, ...] = (
         Figure("latency-p50", "unary, one at a time, p50", "µs", "lower"),
         Figure("latency-added", "one at a time: added to a raw TCP echo", "µs", "lower"),
     ),
+    Latency(
+        "latency-blocking",
+        Figure(
+            "latency-blocking-p50",
+            "blocking clients, one server, one at a time, p50",
+            "µs",
+            "lower",
+        ),
+        Figure("latency-blocking-added", "the same: added to a raw TCP echo", "µs", "lower"),
+        server="gyrfalcon",
+    ),
+    Own(
+        Figure("unary-8-threads", "blocking clients, one server, 8 threads", "calls/s"),
+        load=("threads", "--in-flight", "8"),
+        server="gyrfalcon",
+    ),
     Neutral(
         Figure(
             "server-streaming-h2load",

@@ -66,8 +66,9 @@ def targets(results: Results) -> Table:
     for verdict in results.verdicts():
         figure = titles[verdict.target.figure]
         unit = f"× {labels.get(verdict.target.against, verdict.target.against)}"
+        of = verdict.target.of
         table.add_row(
-            figure.title,
+            figure.title if of == GYRFALCON else f"{figure.title}: {labels.get(of, of)}",
             bound(verdict.target, unit if verdict.target.against else figure.unit),
             number(verdict.value),
             word(verdict),

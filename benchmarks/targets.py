@@ -10,13 +10,15 @@ Comparison = Literal["at least", "at most"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A bound for one figure of gyrfalcon, as a multiple of a peer's or as it stands."""
+    """A bound for a figure of gyrfalcon, as a multiple of a peer's or as it stands."""
 
     figure: str
     comparison: Comparison
     bound: float
     against: str = ""
     """the peer whose figure is the unit; empty: the figure's own unit"""
+    of: str = "gyrfalcon"
+    """whose figure: a peer that is gyrfalcon"""
 
     def met_by(self, value: float) -> bool:
         return value >= self.bound if self.comparison == "at least" else value <= self.bound
@@ -26,6 +28,9 @@ TARGETS = (
     Target("unary-h2load", "at least", 12, "grpc-aio"),
     Target("unary-h2load", "at least", 1, "grpc-go"),
     Target("unary-h2load-threads", "at least", 6, "grpcio"),
+    Target("unary-h2load-threads", "at least", 6, "grpcio", of="gyrfalcon-blocking"),
+    Target("latency-blocking-added", "at most", 1 / 3, "grpcio", of="gyrfalcon-blocking"),
+    Target("unary-8-threads", "at least", 2.5, "grpcio", of="gyrfalcon-blocking"),
     Target("unary-100", "at least", 8, "grpc-aio"),
     # Two interceptors on the server, and two on the client beside them, each under a tenth of the
     # rate.

@@ -43,17 +43,17 @@ class Caller(Protocol):
 class Turns:
     """An iterator that workers share: it goes on for a number of turns, or until stopped."""
 
-    __slots__ = ("_limit", "taken")
+    __slots__ = ("limit", "taken")
 
     def __init__(self, limit: int) -> None:
         self.taken = 0
-        self._limit = limit
+        self.limit = limit
 
     def stop(self) -> None:
-        self._limit = self.taken
+        self.limit = self.taken
 
     def __iter__(self) -> Iterator[int]:
-        while self.taken < self._limit:
+        while self.taken < self.limit:
             self.taken += 1
             yield self.taken
 

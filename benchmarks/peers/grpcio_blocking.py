@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import queue
-import socket
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import grpc
 
 from benchmarks import payloads
-from benchmarks.peers.drive import BLOCK, Turns, summarise
-from benchmarks.peers.echo import bounce_blocking
+from benchmarks.peers import callers
+from benchmarks.peers.drive import Turns
 from benchmarks.peers.grpc_aio import SERVER_OPTIONS
 from benchmarks.peers.program import WORKERS, Load, parse, report
 from benchmarks.protos import bench_pb2_grpc
@@ -121,41 +120,6 @@ LOADS: dict[str, Callable[[bench_pb2_grpc.BenchStub, Load, Turns], int]] = {
 }
 
 
-def latencies(
-    stub: bench_pb2_grpc.BenchStub, connected: socket.socket, seconds: float
-) -> dict[str, float]:
-    calls: list[int] = []
-    echoes: list[int] = []
-    order, payload = payloads.ORDER, payloads.framed(payloads.ORDER)
-    clock = time.perf_counter_ns
-    end = clock() + int(seconds * 1e9)
-    while clock() < end:
-        echoes += bounce_blocking(connected, payload, BLOCK)
-        for _ in range(BLOCK):
-            began = clock()
-            stub.Buy(order)
-            calls.append(clock() - began)
-    return summarise(calls, echoes)
-
-
-def throughput(
-    stub: bench_pb2_grpc.BenchStub, load: Load, seconds: float | None
-) -> dict[str, float]:
-    turns = Turns(2**62 if seconds is not None else load.calls)
-    timer = threading.Timer(seconds or 0, turns.stop)
-    if seconds is not None:
-        timer.start()
-    began, cpu = time.perf_counter(), time.process_time()
-    n = LOADS[load.kind](stub, load, turns)
-    result = {
-        "n": n,
-        "seconds": time.perf_counter() - began,
-        "client_cpu": time.process_time() - cpu,
-    }
-    timer.cancel()
-    return result
-
-
 def call(load: Load) -> dict[str, float]:
     with grpc.insecure_channel(load.target) as channel:
         stub = bench_pb2_grpc.BenchStub(channel)
@@ -163,14 +127,16 @@ def call(load: Load) -> dict[str, float]:
         if reply != payloads.RECEIPT:
             raise AssertionError(f"the server answered {reply!r}")
         if load.kind == "latency":
-            with socket.create_connection(("127.0.0.1", load.echo_port)) as connected:
-                connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                latencies(stub, connected, load.warm_up)
-                return latencies(stub, connected, load.seconds)
+            return callers.latency(stub.Buy, load)
+        work: Callable[[Load, Turns], int]
+        if load.kind == "threads":
+            work = functools.partial(callers.from_threads, stub.Buy)
+        else:
+            work = functools.partial(LOADS[load.kind], stub)
         if load.calls:
-            return throughput(stub, load, None)
-        throughput(stub, load, load.warm_up)
-        return throughput(stub, load, load.seconds)
+            return callers.throughput(work, load, None)
+        callers.throughput(work, load, load.warm_up)
+        return callers.throughput(work, load, load.seconds)
 
 
 if __name__ == "__main__":

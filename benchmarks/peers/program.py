@@ -27,7 +27,7 @@ class Load:
     """One measurement as asked for on the command line."""
 
     kind: str
-    """unary, latency, download, upload or chat"""
+    """unary, threads, latency, download, upload or chat"""
     port: int
     echo_port: int
     seconds: float
@@ -55,7 +55,7 @@ def parse(arguments: list[str] | None = None) -> tuple[str, Loop, Load]:
     serve = verbs.add_parser("serve")
     serve.add_argument("--threads", action="store_true")
     call = verbs.add_parser("call")
-    call.add_argument("kind", choices=("unary", "latency", "download", "upload", "chat"))
+    call.add_argument("kind", choices=("unary", "threads", "latency", "download", "upload", "chat"))
     call.add_argument("--port", type=int, required=True)
     call.add_argument("--echo-port", type=int, default=0)
     call.add_argument("--seconds", type=float, default=1.0)

@@ -61,24 +61,28 @@ class BenchService(gyr.Service):
         (_BUY, _DOWNLOAD, _UPLOAD, _CHAT),
     )
 
+    @gyr.placeholder
     def buy(
         self, request: bench_pb2.Order, ctx: gyr.ServerContext, /
     ) -> Awaitable[bench_pb2.Receipt] | bench_pb2.Receipt:
         """Multiplies quantity and price."""
         raise gyr.Unimplemented("/gyrfalcon.bench.Bench/Buy is not implemented")
 
+    @gyr.placeholder
     def download(
         self, request: bench_pb2.Wish, ctx: gyr.ServerContext, /
     ) -> AsyncIterator[bench_pb2.Chunk] | Iterator[bench_pb2.Chunk]:
         """Sends the chunks that are wished for."""
         raise gyr.Unimplemented("/gyrfalcon.bench.Bench/Download is not implemented")
 
+    @gyr.placeholder
     def upload(
         self, requests: gyr.RequestStream[bench_pb2.Chunk], ctx: gyr.ServerContext, /
     ) -> Awaitable[bench_pb2.Total] | bench_pb2.Total:
         """Counts the chunks and their data."""
         raise gyr.Unimplemented("/gyrfalcon.bench.Bench/Upload is not implemented")
 
+    @gyr.placeholder
     def chat(
         self, requests: gyr.RequestStream[bench_pb2.Chunk], ctx: gyr.ServerContext, /
     ) -> AsyncIterator[bench_pb2.Chunk] | Iterator[bench_pb2.Chunk]:

@@ -71,30 +71,35 @@ class OrderManagementService(gyr.Service):
         (_ADD_ORDER, _GET_ORDER, _SEARCH_ORDERS, _UPDATE_ORDERS, _PROCESS_ORDERS),
     )
 
+    @gyr.placeholder
     def add_order(
         self, request: order_management_pb2.Order, ctx: gyr.ServerContext, /
     ) -> Awaitable[wrappers_pb2.StringValue] | wrappers_pb2.StringValue:
         """Unary: adds a new order. ALREADY_EXISTS when there is one with its id."""
         raise gyr.Unimplemented("/ecommerce.OrderManagement/addOrder is not implemented")
 
+    @gyr.placeholder
     def get_order(
         self, request: wrappers_pb2.StringValue, ctx: gyr.ServerContext, /
     ) -> Awaitable[order_management_pb2.Order] | order_management_pb2.Order:
         """Unary: the order with this id. NOT_FOUND when there is none."""
         raise gyr.Unimplemented("/ecommerce.OrderManagement/getOrder is not implemented")
 
+    @gyr.placeholder
     def search_orders(
         self, request: wrappers_pb2.StringValue, ctx: gyr.ServerContext, /
     ) -> AsyncIterator[order_management_pb2.Order] | Iterator[order_management_pb2.Order]:
         """Server streaming: every order with an item that contains this text."""
         raise gyr.Unimplemented("/ecommerce.OrderManagement/searchOrders is not implemented")
 
+    @gyr.placeholder
     def update_orders(
         self, requests: gyr.RequestStream[order_management_pb2.Order], ctx: gyr.ServerContext, /
     ) -> Awaitable[wrappers_pb2.StringValue] | wrappers_pb2.StringValue:
         """Client streaming: replaces or creates every order sent, all or none."""
         raise gyr.Unimplemented("/ecommerce.OrderManagement/updateOrders is not implemented")
 
+    @gyr.placeholder
     def process_orders(
         self, requests: gyr.RequestStream[wrappers_pb2.StringValue], ctx: gyr.ServerContext, /
     ) -> (

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from .rpc import Unknown as Unknown
     from .rpc import ZstdCompression as ZstdCompression
     from .rpc import detach as detach
+    from .rpc import placeholder as placeholder
     from .server import RequestStream as RequestStream
     from .server import Server as Server
     from .server import ServerContext as ServerContext
@@ -143,6 +144,7 @@ __all__ = [
     "ZstdCompression",
     "blocking",
     "detach",
+    "placeholder",
     "services",
     "stats",
 ]
@@ -159,7 +161,7 @@ _ROOMS = {
         "MessageTooLargeError Metadata Method NotFound Outcome OutOfRange Pattern "
         "PermissionDenied PROTOBUF RAW RawCodec ResourceExhausted Retry RpcError Service "
         "ServiceDefinition Status StatusCode Unauthenticated Unavailable Unimplemented Unknown "
-        "ZstdCompression detach"
+        "ZstdCompression detach placeholder"
     ),
     "server": ("RequestStream Server ServerContext ServerObserver"),
     "transport.clock": "Clock ManualClock",

@@ -16,6 +16,7 @@ from google.protobuf.wrappers_pb2 import BytesValue, StringValue
 
 import gyrfalcon as gyr
 from gyrfalcon.blocking import CompletionQueue, Event, Operation, QueueCall, QueueServer
+from gyrfalcon.blocking.lines import Lines, Request
 from gyrfalcon.rpc import RAW
 from tests.blocking.programs import SAFETY_NET_S, Client, client, draining, next_event
 from tests.call.service import (
@@ -30,6 +31,8 @@ from tests.call.service import (
     make_method,
     message,
 )
+from tests.call.test_compression import frames
+from tests.interop.raw import frame, raw_client
 
 METHODS = {method.attribute: method for method in (UNARY, SERVER_STREAM, CLIENT_STREAM, BIDI)}
 DEFINITION = Calls.__gyr_service__
@@ -592,6 +595,61 @@ def test_a_call_that_is_cancelled_while_it_waits_makes_room() -> None:
         call.finish(message(b"r"), "finish")
         place.expect("finish", Operation.FINISH)
         assert outcome.result(SAFETY_NET_S) == b"r"
+
+
+def test_a_request_for_a_call_is_there_when_it_has_returned() -> None:
+    """Before the loop has heard of it, so that the next call does not find the line full."""
+    line = Lines(max_waiting_calls=0)
+    (service,) = line.collect([DEFINITION])
+    queue = CompletionQueue()
+    held: list[Any] = []
+    line.put = held.append  # type: ignore[method-assign, assignment]  # a loop that is late
+    queue.reserve()
+    line.find(UNARY).ask(Request(queue, queue, "tag"))
+
+    async def come() -> None:
+        answer = service.unary(message(b"a request"), Context())  # type: ignore[attr-defined]
+        coming = asyncio.ensure_future(answer)
+        await asyncio.sleep(0)
+        held.append(coming)
+        coming.cancel()
+
+    asyncio.run(come())
+    event = queue.next(timeout=0)
+    assert event is not None
+    assert event.result().request == message(b"a request")
+    queue.shutdown()
+
+
+class Context:
+    """As much of a call's context as a line looks at."""
+
+    cancelled = False
+    compress = True
+
+
+def test_each_reply_may_be_left_uncompressed() -> None:
+    """As it is on the wire: the flag before each message."""
+    request = message(b"compressible " * 1000)
+
+    with serving(compression="gzip") as place:
+
+        async def ask(stub: Stub) -> list[int]:
+            async with raw_client(int(stub.channel.target.rpartition(":")[2])) as connection:
+                answer = await connection.request(
+                    frame(request.SerializeToString()),
+                    pseudo_path="/tests.Calls/ServerStream",
+                    grpc_accept_encoding="gzip",
+                )
+            return [flag for flag, _ in frames(answer.body)]
+
+        call, outcome = place.begin(SERVER_STREAM, ask)
+        for tag, compress in enumerate((True, False, True)):
+            call.write(request, tag, compress=compress)
+            place.expect(tag, Operation.WRITE)
+        call.finish(request, "end", compress=False)
+        place.expect("end", Operation.FINISH)
+        assert outcome.result(SAFETY_NET_S) == [1, 0, 1, 0]
 
 
 # ------------------------------------------------------------------ what is asked for

@@ -375,6 +375,37 @@ async def test_a_def_handler_has_it_in_its_thread(pattern: str, kind: str) -> No
     assert threading.main_thread() not in threads
 
 
+@pytest.mark.parametrize("looks", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_def_handler_s_request_is_read_where_it_is_looked_at(
+    kind: str, looks: bool
+) -> None:
+    seen: list[Any] = []
+    threads: dict[str, threading.Thread] = {}
+
+    def looking(call: gyr.InterceptedCall) -> gyr.Interception:
+        if looks:
+            seen.append(call.request)
+        yield
+        seen.append(call.request)
+
+    class Passing(gyr.Interceptor):
+        def request(self, call: gyr.InterceptedCall, message: Any) -> Any:
+            threads["hook"] = threading.current_thread()
+            return BytesValue(value=message.value + b"!")
+
+    def handler(request: BytesValue, ctx: gyr.ServerContext) -> BytesValue:
+        threads["handler"] = threading.current_thread()
+        return request
+
+    options = {"interceptors": [make(looking, kind), Passing()]}
+    async with serving(options, unary=handler) as stub:
+        assert await stub.unary(message(b"a")) == message(b"a!")
+    assert seen == [message(b"a")] * (2 if looks else 1)
+    main = threading.main_thread()
+    assert (threads["hook"] is main, threads["handler"] is main) == (looks, False)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_client_s_interceptors_run_in_a_copy_of_its_context(kind: str) -> None:
     def looking(call: gyr.InterceptedCall) -> gyr.Interception:

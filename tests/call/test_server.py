@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, ClassVar
 
 import pytest
@@ -294,9 +295,11 @@ class Generated(gyr.Service):
 
     __gyr_service__: ClassVar = definition(UNARY, SERVER_STREAM)
 
+    @gyr.placeholder
     async def unary(self, request: BytesValue, ctx: gyr.ServerContext) -> BytesValue:
         raise AssertionError("what stands in for a handler is not to be called")
 
+    @gyr.placeholder
     async def server_stream(
         self, request: BytesValue, ctx: gyr.ServerContext
     ) -> AsyncIterator[BytesValue]:
@@ -329,6 +332,36 @@ async def test_of_classes_that_define_one_service_the_most_derived_has_its_way()
             assert (await stub.client_stream([])).value == b"redefined"
             with pytest.raises(gyr.Unimplemented, match="there is no method"):
                 await collect(stub.server_stream(message()))
+
+
+class Written(gyr.Service):
+    """By hand: definition and handlers in one class."""
+
+    __gyr_service__: ClassVar = definition(UNARY, SERVER_STREAM, CLIENT_STREAM)
+
+    async def unary(self, request: BytesValue, ctx: gyr.ServerContext) -> BytesValue:
+        return message(b"written")
+
+    @gyr.placeholder
+    def server_stream(self, request: BytesValue, ctx: gyr.ServerContext) -> Iterator[BytesValue]:
+        raise AssertionError("what stands in for a handler is not to be called")
+
+    @functools.wraps(Generated.unary)
+    async def client_stream(
+        self, requests: AsyncIterator[BytesValue], ctx: gyr.ServerContext
+    ) -> BytesValue:
+        return message(b"wrapped")
+
+
+async def test_a_service_written_by_hand_has_its_handlers_where_it_is_defined() -> None:
+    async with asyncio.timeout(SAFETY_NET_S), serve(Written()) as channel:
+        stub = Stub(channel)
+        assert (await stub.unary(message())).value == b"written"
+        # It took the attributes of a placeholder over, and is none.
+        assert (await stub.client_stream([])).value == b"wrapped"
+        for call in (stub.server_stream(message()), stub.bidi([])):
+            with pytest.raises(gyr.Unimplemented, match="there is no method"):
+                await collect(call)
 
 
 async def test_one_service_of_two_objects_is_refused_however_they_are_related() -> None:

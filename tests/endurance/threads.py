@@ -99,9 +99,9 @@ class Restarted:
 class Caller:
     """One thread's calls."""
 
-    def __init__(self, stub: BlockingStub, number: int) -> None:
+    def __init__(self, stub: BlockingStub, seed: int) -> None:
         self._stub = stub
-        self._random = random.Random(number)
+        self._random = random.Random(seed)
         self.started = 0
         self.ended = 0
         self.outcomes: Counter[str] = Counter()
@@ -181,7 +181,7 @@ def descriptors() -> int:
     return len(os.listdir("/dev/fd"))
 
 
-def call(seconds: float, threads: int, every: float) -> None:
+def call(seconds: float, threads: int, every: float, seed: int) -> None:
     faulthandler.dump_traceback_later(seconds + STUCK_S, exit=True)
     with tempfile.TemporaryDirectory() as folder:
         address = f"unix:{Path(folder, 'socket')}"
@@ -189,7 +189,7 @@ def call(seconds: float, threads: int, every: float) -> None:
         server = Restarted(address)
         with gyr.blocking.Channel(address) as channel:
             stub = BlockingStub(channel)
-            callers = [Caller(stub, number) for number in range(threads)]
+            callers = [Caller(stub, seed * threads + number) for number in range(threads)]
             until = time.monotonic() + seconds
             running = [threading.Thread(target=one.work, args=(until,)) for one in callers]
             for thread in running:
@@ -223,11 +223,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--threads", type=int, default=64)
     parser.add_argument("--every", type=float, default=5, help="seconds between two kills")
+    parser.add_argument("--seed", type=int, default=0, help="of what the threads choose by chance")
     options = parser.parse_args()
     if options.verb == "serve":
         run(serve(options.address), "uvloop")
     else:
-        call(options.seconds, options.threads, options.every)
+        call(options.seconds, options.threads, options.every, options.seed)
 
 
 if __name__ == "__main__":

@@ -93,11 +93,13 @@ def _figure(point: Any, unit: str | None) -> Any:
 def status_of(span: ReadableSpan) -> tuple[str, int | None, list[str]]:
     """The span's status, the call's status code, the types of its exceptions."""
     attributes = span.attributes or {}
-    code = attributes.get("rpc.grpc.status_code")
-    assert isinstance(code, int)
+    code = attributes.get("rpc.response.status_code")
+    assert isinstance(code, str)
+    status = span.status.status_code.name
+    assert attributes.get("error.type") == (code if status == "ERROR" else None)
     return (
-        span.status.status_code.name,
-        code,
+        status,
+        int(gyr.StatusCode[code]),
         [
             str((event.attributes or {})["exception.type"])
             for event in span.events

@@ -208,8 +208,12 @@ def test_a_call_has_its_spans_and_metrics(face: str, pattern: str, outcome: str)
 def test_what_the_attributes_of_spans_are(face: str) -> None:
     recorder = Recorder()
     run(face, Handlers("OK"), recorder, "unary")
-    common = {"rpc.system": "grpc", "rpc.service": "tests.Calls", "rpc.method": "Unary"}
-    net = {"network.transport": "tcp", "network.type": "ipv4", "rpc.grpc.status_code": 0}
+    common = {"rpc.system.name": "grpc", "rpc.method": "tests.Calls/Unary"}
+    net = {
+        "network.transport": "tcp",
+        "network.type": "ipv4",
+        "rpc.response.status_code": "OK",
+    }
     server = dict(recorder.spans("SERVER")[0].attributes or {})
     port = server.pop("network.peer.port")
     assert isinstance(port, int)

@@ -34,6 +34,7 @@ class GreeterService(gyr.Service):
         (_SAY_HELLO,),
     )
 
+    @gyr.placeholder
     def say_hello(
         self, request: helloworld_pb2.HelloRequest, ctx: gyr.ServerContext, /
     ) -> Awaitable[helloworld_pb2.HelloReply] | helloworld_pb2.HelloReply:

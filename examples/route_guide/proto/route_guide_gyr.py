@@ -61,6 +61,7 @@ class RouteGuideService(gyr.Service):
         (_GET_FEATURE, _LIST_FEATURES, _RECORD_ROUTE, _ROUTE_CHAT),
     )
 
+    @gyr.placeholder
     def get_feature(
         self, request: route_guide_pb2.Point, ctx: gyr.ServerContext, /
     ) -> Awaitable[route_guide_pb2.Feature] | route_guide_pb2.Feature:
@@ -69,6 +70,7 @@ class RouteGuideService(gyr.Service):
         """
         raise gyr.Unimplemented("/routeguide.RouteGuide/GetFeature is not implemented")
 
+    @gyr.placeholder
     def list_features(
         self, request: route_guide_pb2.Rectangle, ctx: gyr.ServerContext, /
     ) -> AsyncIterator[route_guide_pb2.Feature] | Iterator[route_guide_pb2.Feature]:
@@ -77,12 +79,14 @@ class RouteGuideService(gyr.Service):
         """
         raise gyr.Unimplemented("/routeguide.RouteGuide/ListFeatures is not implemented")
 
+    @gyr.placeholder
     def record_route(
         self, requests: gyr.RequestStream[route_guide_pb2.Point], ctx: gyr.ServerContext, /
     ) -> Awaitable[route_guide_pb2.RouteSummary] | route_guide_pb2.RouteSummary:
         """Client streaming: the points of a journey go up, one summary comes down."""
         raise gyr.Unimplemented("/routeguide.RouteGuide/RecordRoute is not implemented")
 
+    @gyr.placeholder
     def route_chat(
         self, requests: gyr.RequestStream[route_guide_pb2.RouteNote], ctx: gyr.ServerContext, /
     ) -> AsyncIterator[route_guide_pb2.RouteNote] | Iterator[route_guide_pb2.RouteNote]:

@@ -125,7 +125,6 @@ cdef class Stream:
     cdef object pop_message(self)
     cdef bint owes_credit(self) noexcept
     cdef int return_credit(self) except -1
-    cdef size_t held_bytes(self) noexcept
     cdef Py_ssize_t waiting_messages(self) noexcept
     cdef int begin_message(self) except -1
     cdef void drop_partial(self) noexcept

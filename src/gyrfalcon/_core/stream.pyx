@@ -348,15 +348,21 @@ cdef class Stream:
         return data
 
     cdef bint owes_credit(self) noexcept:
-        """Whether `return_credit` would tell the peer something (any thread with the GIL)."""
+        """Whether `return_credit` may have something to do (any thread with the GIL)."""
         cdef Link *link = self.link
+        cdef size_t hold = self.queued_bytes
         if link == NULL:
             return False
         if link.withheld and link.unread < link.unread_limit:
             return True
         if self.remote_ended:
             return False
-        return self.uncredited >= self.held_bytes() + link.portion
+        if self.prefix_length:
+            if hold:
+                hold += <size_t> self.prefix_length + self.message_received
+            elif self.partial != NULL and not self.promised:
+                return True
+        return self.uncredited >= hold + link.portion
 
     cdef int return_credit(self) except -1:
         """Give back the credit of the messages that `pop_message` has taken."""
@@ -378,13 +384,6 @@ cdef class Stream:
             link.withheld = 0
             link.dirty = True
         return 0
-
-    cdef size_t held_bytes(self) noexcept:
-        """What has come and stays without credit: whole messages, and a part behind them."""
-        cdef size_t held = self.queued_bytes
-        if held and self.prefix_length:
-            held += <size_t> self.prefix_length + self.message_received
-        return held
 
     cdef int give_credit(self, bint force) except -1:
         """Give stream credit back for what the application has taken.

@@ -128,7 +128,15 @@ cdef class Call:
     def cancel(self):
         """Cancel the call, from any thread: the server is told, whoever waits gets Cancelled.
         False if it is over."""
-        return self.loop.call(self.call.cancel)
+        self.loop.enter()
+        try:
+            if not self.call.cancel():
+                return False
+            # The thread that ends a call runs its interceptors.
+            self.call.run_errand()
+            return True
+        finally:
+            self.loop.leave()
 
     def done(self):
         """Whether the call is over."""

@@ -30,7 +30,7 @@ class Request(Ticket):
 class Line:
     """The calls of one method and the threads that ask for them, each side in order.
 
-    It belongs to the loop's thread, but for `close`.
+    It belongs to the loop's thread, but for `ask` and `close`.
     """
 
     def __init__(self, lines: Lines, method: Method[Any, Any]) -> None:
@@ -41,27 +41,48 @@ class Line:
         self._closed = False
 
     def ask(self, request: Request) -> None:
-        """Give the next call to this one who asks."""
-        if self._arrived:
-            served, _ = self._arrived.popitem(last=False)
-            self._give(served, request)
-            return
+        """Give the next call to this one who asks (any thread). Calls that come from now on find
+        it, whenever the loop hears of it."""
         self._asked.append(request)
+        self._lines.put(self._match)
+
+    def _match(self) -> None:
+        """Give calls that wait to those who ask."""
         if self._closed:
             self.close()
+        while self._arrived and self._asked:
+            served, _ = self._arrived.popitem(last=False)
+            if served.ctx.cancelled:
+                continue  # its handler has not heard of it yet
+            if (request := self._next_request()) is None:
+                # The line was closed meanwhile.
+                return
+            self._give(served, request)
+
+    def _next_request(self) -> Request | None:
+        try:
+            return self._asked.popleft()
+        except IndexError:
+            return None
 
     def arrive(self, served: ServedCall) -> None:
         """Give this call to who asked first, or let it wait. Raises ResourceExhausted."""
+        self._match()
+        request = self._next_request()
+        if request is not None:
+            self._give(served, request)
+            return
         limit = self._lines.max_waiting_calls
-        if self._asked:
-            self._give(served, self._asked.popleft())
-        elif len(self._arrived) >= limit:
+        if len(self._arrived) >= limit:
+            # Those whose client is gone leave when their handlers have heard of it.
+            for one in [one for one in self._arrived if one.ctx.cancelled]:
+                self.leave(one)
+        if len(self._arrived) >= limit:
             raise ResourceExhausted(
                 f"{self.method.path}: {limit} calls wait to be asked for already"
                 " (max_waiting_calls)"
             )
-        else:
-            self._arrived[served] = None
+        self._arrived[served] = None
 
     def leave(self, served: ServedCall) -> None:
         """This call does not wait any longer."""

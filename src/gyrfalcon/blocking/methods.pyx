@@ -6,7 +6,7 @@ are many. `future` returns at once; so does `start`, whose events go to a comple
 import threading
 from contextvars import copy_context
 
-from ..client.call cimport DONE_SENDING, RESULT, SEND, Call as AsyncCall
+from ..client.call cimport DONE_SENDING, RECEIVE, RESULT, SEND, CallPlace, Call as AsyncCall
 from ..transport.blocking cimport SharedLoop
 from ..transport.waiting cimport Operation
 from .call cimport Place, adopt, run_step
@@ -62,7 +62,8 @@ cdef class MultiCallable:
             raise TypeError(
                 f"{self.method.path} is called from threads: its requests are a plain iterable, "
                 f"not the asynchronous {type(requests).__name__}")
-        if requests is None or isinstance(requests, (list, tuple)):
+        if requests is None or (isinstance(requests, (list, tuple))
+                                and not hooks_requests(self.channel.inner)):
             # Taking the next of these never waits: whoever leads sends them.
             return self.native(requests, timeout=timeout, metadata=metadata,
                                wait_for_ready=wait_for_ready, compression=compression)
@@ -73,6 +74,15 @@ cdef class MultiCallable:
             target=copy_context().run, args=(send_requests, loop, call, iterator),
             name="gyrfalcon-sender", daemon=True).start()
         return call
+
+
+cdef bint hooks_requests(CallPlace channel) noexcept:
+    """Whether interceptors see each request: they may wait."""
+    return channel.interceptors is not None and channel.interceptors.has_requests
+
+
+cdef bint hooks_replies(CallPlace channel) noexcept:
+    return channel.interceptors is not None and channel.interceptors.has_replies
 
 
 cdef object iter_requests(MultiCallable method, requests):
@@ -121,8 +131,28 @@ def take_reply(AsyncCall call):
     return call.finish(call.operation(RESULT, None))
 
 
+def collect_replies(SharedLoop loop, AsyncCall call, future):
+    """Give a future all replies of its call (a thread of its own: interceptors may wait)."""
+    replies = []
+    try:
+        while True:
+            reply = run_step(loop, call, RECEIVE, None, -1)
+            if reply is None:
+                break
+            replies.append(reply)
+    except BaseException as error:
+        future.settle(None, error)
+    else:
+        future.settle(replies, None)
+
+
 cdef object make_future(kind, MultiCallable method, SharedLoop loop, AsyncCall call):
     future = kind(adopt(StreamStreamCall.__new__(StreamStreamCall), call, loop, method.channel))
+    if call.server_streaming and hooks_replies(call.channel):
+        threading.Thread(
+            target=collect_replies, args=(loop, call, future), name="gyrfalcon-receiver",
+            daemon=True).start()
+        return future
     loop.attend(1)
 
     def over(done):

@@ -137,9 +137,10 @@ class QueueCall(Generic[Req, Res]):
         if ticket is not None:
             self._lines.put(self._served.read, ticket)
 
-    def write(self, message: Res, tag: object) -> None:
+    def write(self, message: Res, tag: object, *, compress: bool = True) -> None:
         """Send one reply. The event tells that there is room for the next.
 
+        `compress`: False sends this reply uncompressed in a call that has a compression.
         RuntimeError for methods with one reply, TypeError for a message of another type.
         """
         if not self._method.pattern.server_streaming:
@@ -147,23 +148,28 @@ class QueueCall(Generic[Req, Res]):
         self._check_message("write", message)
         ticket = self._operate(Operation.WRITE, tag)
         if ticket is not None:
-            self._lines.put(self._served.do, Step(ticket, message))
+            self._lines.put(self._served.do, Step(ticket, message, compress=compress))
 
     @overload
-    def finish(self, reply: Res, tag: object) -> None: ...
+    def finish(self, reply: Res, tag: object, *, compress: bool = True) -> None: ...
     @overload
     def finish(self, *, tag: object) -> None: ...
     @overload
     def finish(self, *, error: Exception, tag: object) -> None: ...
     def finish(
-        self, reply: Any = None, tag: object = _MISSING, *, error: Exception | None = None
+        self,
+        reply: Any = None,
+        tag: object = _MISSING,
+        *,
+        error: Exception | None = None,
+        compress: bool = True,
     ) -> None:
         """End the call: with its reply, with an error, or, when it has many replies, with neither.
 
         A reply given for a method with many is the last of them. The event is ok when the answer
-        was handed to the connection. A write that is under way goes first; a read that is under way
-        ends. An error that is no RpcError becomes UNKNOWN and is logged. TypeError for arguments
-        that do not fit.
+        was handed to the connection. `compress` is as in `write`. A write that is under way goes
+        first; a read that is under way ends. An error that is no RpcError becomes UNKNOWN and is
+        logged. TypeError for arguments that do not fit.
         """
         if tag is _MISSING:
             raise TypeError("finish needs a tag, as in finish(reply, tag)")
@@ -179,7 +185,9 @@ class QueueCall(Generic[Req, Res]):
             self._check_message("finish", reply)
         ticket = self._operate(Operation.FINISH, tag)
         if ticket is not None:
-            self._lines.put(self._served.do, Step(ticket, reply, last=True, error=error))
+            self._lines.put(
+                self._served.do, Step(ticket, reply, last=True, error=error, compress=compress)
+            )
 
     def notify_when_done(self, tag: object) -> None:
         """Ask to be told when the call is over: the event's result is whether it was cancelled.

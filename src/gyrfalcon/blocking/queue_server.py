@@ -65,4 +65,4 @@ class QueueServer(Server):
                     raise
         if self._lines.reserve(queue):
             steps = queue if call_queue is None else call_queue
-            self._lines.put(line.ask, Request(queue, steps, tag))
+            line.ask(Request(queue, steps, tag))

@@ -13,6 +13,7 @@ class QueueParking(Parking):
     """What waits for a step on behalf of a queue."""
 
     def complete(self) -> None: ...
+    def complete_outside(self) -> None: ...
 
 class QueuedCall(Call, Generic[_Req_contra, _Res_co]):
     """A call whose steps are started with a tag each, and end as events of its queue.

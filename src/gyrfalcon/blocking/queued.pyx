@@ -3,6 +3,8 @@ from ..client.call cimport (
     DONE_SENDING,
     RECEIVE,
     RESULT,
+    SEND,
+    SEND_PLAIN,
     START,
     STATUS,
     Call as AsyncCall,
@@ -11,6 +13,7 @@ from ..transport.blocking cimport SharedLoop
 from ..transport.waiting cimport Operation, Parking
 from .call cimport Call, adopt
 
+from ..transport.callbacks import INTERCEPTORS
 from .completion_queue import Event, Operation as Kind
 
 
@@ -20,13 +23,25 @@ cdef class QueueParking(Parking):
     cdef object queue
     cdef object tag
     cdef object kind
+    cdef bint hooked                # interceptors see its message: they may wait
 
     cdef int fire(self) except -1:
         if not self.ended:
             self.ended = True
-            # In a turn of its own: what is woken comes from the midst of an event.
-            self.call.loop.call_soon(self.complete)
+            if self.hooked:
+                INTERCEPTORS.submit(self.complete_outside)
+            else:
+                # In a turn of its own: what is woken comes from the midst of an event.
+                self.call.loop.call_soon(self.complete)
         return 0
+
+    def complete_outside(self):
+        """`complete`, in a thread for interceptors."""
+        self.call.loop.enter()
+        try:
+            self.complete()
+        finally:
+            self.call.loop.leave()
 
     def complete(self):
         """Finish the step and tell the queue, unless another step overtook this one."""
@@ -36,10 +51,6 @@ cdef class QueueParking(Parking):
             self.ended = False
             self.call.wait_with(self)
             return
-        self.call.loop.attend(-1)
-        self.call.busy.discard(self.kind)
-        if not self.call.busy:
-            call.channel.release(call)
         try:
             value = call.finish(operation)
             if operation.kind == STATUS:
@@ -51,6 +62,10 @@ cdef class QueueParking(Parking):
         else:
             ended = self.kind is Kind.READ and value is None
             event = Event(self.tag, self.kind, call=self.call, value=value, ok=not ended)
+        self.call.loop.attend(-1)
+        self.call.busy.discard(self.kind)
+        if not self.call.busy:
+            call.channel.release(call)
         self.operation = None
         self.queue.complete(event)
 
@@ -85,6 +100,10 @@ cdef class QueuedCall(Call):
         parking.queue = self.queue
         parking.tag = tag
         parking.kind = kind
+        interceptors = self.call.channel.interceptors
+        if interceptors is not None:
+            parking.hooked = (interceptors.has_replies if step == RECEIVE
+                              else interceptors.has_requests and step in (SEND, SEND_PLAIN))
         parking.operation = self.call.operation(step, payload)
         if self.call.poll(parking.operation):
             parking.fire()

@@ -56,7 +56,7 @@ class Ticket:
 class Step:
     """Something that the handler does in its turn: send a reply, or end the call."""
 
-    __slots__ = ("error", "last", "message", "ticket")
+    __slots__ = ("compress", "error", "last", "message", "ticket")
 
     def __init__(
         self,
@@ -65,8 +65,10 @@ class Step:
         *,
         last: bool = False,
         error: Exception | None = None,
+        compress: bool = True,
     ) -> None:
         self.ticket = ticket
+        self.compress = compress
         self.message = message
         self.last = last
         self.error = error
@@ -181,6 +183,7 @@ class ServedCall:
             self._waiter = self._loop.create_future()
             await self._waiter
         step = self._steps.popleft()
+        self.ctx.compress = step.compress
         if step.last:
             self._concluding = step
             if step.error is not None:

@@ -108,6 +108,7 @@ cdef class Call(Nested):
     cdef int put(self, object message) except -1
     cdef int step_to_send(self, object compress) except -1
     cdef Operation step_of(self, int kind)
+    cdef bint wake_thread(self) except -1
 
 
 cdef object initial_of_stream(Stream stream)

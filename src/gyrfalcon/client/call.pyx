@@ -24,7 +24,7 @@ from .._core.stream cimport (
     Sink,
     Stream,
 )
-from ..transport.blocking cimport SharedLoop
+from ..transport.blocking cimport SharedLoop, ThreadParking
 from ..transport.clock cimport Clock, wall_time
 from ..transport.driver cimport Driver
 from ..transport.interception cimport Interceptors
@@ -631,8 +631,12 @@ cdef class Call(Nested):
 
     cdef object error(self):
         """The exception for the outcome, which is not OK."""
-        if self.local_error is not None:
-            return self.local_error
+        error = self.local_error
+        if error is not None:
+            if isinstance(error, RpcError):
+                # Once: kept here, it would hold whoever waits for the call, in a cycle.
+                self.local_error = None
+            return error
         return from_status(
             self.outcome.code, self.outcome.message,
             initial_metadata=self.read_initial(), trailing_metadata=self.read_trailing(),
@@ -708,6 +712,29 @@ cdef class Call(Nested):
             raise self.error()
         return None
 
+    cdef bint run_errand(self) except -1:
+        if self.interception is None:
+            return False
+        return self.interception.take_errand()
+
+    cdef int pass_errand_on(self) except -1:
+        if self.interception is not None:
+            self.interception.pass_errand_on()
+        return 0
+
+    cdef bint wake_thread(self) except -1:
+        """On a loop that threads share: wake one that waits for a step, done or not. Whether there
+        was one."""
+        cdef Operation operation
+        cdef ThreadParking parking
+        for operation in self.operations or ():
+            if isinstance(operation.parking, ThreadParking) and not operation.parking.ended:
+                parking = operation.parking
+                self.operations.remove(operation)
+                parking.fire()
+                return True
+        return False
+
     cdef int abandon(self, Operation operation) except -1:
         if operation.kind == RESULT or operation.kind == RECEIVE or operation.kind == ITERATE:
             self.end(CANCELLED, "the task that waited for the call was cancelled", True)
@@ -726,6 +753,8 @@ cdef class Call(Nested):
             request = self.interception.send_through(request)
             if self.outcome is not None:
                 raise self.error()
+            if self.half_closed:
+                raise RuntimeError("no more requests can be sent after done_sending()")
         message = pack_request(self, request, plain)
         self.head_written = True      # from here on the request stream is not repeatable
         if self.interception is not None:

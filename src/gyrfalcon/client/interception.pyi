@@ -47,6 +47,8 @@ class ClientInterception(Interception):
         """The request message of a call that has one; None where requests are a stream."""
     def cancel(self) -> None:
         """End the call with CANCELLED."""
+    def run_errand(self) -> None:
+        """Run the interceptors if nobody has done so meanwhile (a thread for interceptors)."""
     def call_again(self) -> None:
         """The pause is over."""
     def settle_task(self) -> None:

@@ -2,6 +2,8 @@
 
 Interceptors run where their call gets on: in the call of the stub's method, and when the
 connection tells that the call is over. Where one of them awaits, all of them run in a task instead.
+On a loop that threads share they may wait as well, so that they run without it: when the call is
+over they are an errand for a thread that waits for the call, else for one that is kept for that.
 The call holds its interception; that knows the call by a pointer, so that a call that nobody holds
 is still cancelled.
 """
@@ -11,9 +13,11 @@ import logging
 from cpython.object cimport PyObject
 
 from .._core.stream cimport CompressedMessage
+from ..transport.blocking cimport SharedLoop
 from ..transport.interception cimport (
     CALLING,
     ENTERING,
+    LEAVING,
     OVER,
     PAUSED,
     CallOutcome,
@@ -27,12 +31,17 @@ from .call cimport Call, initial_of_stream, trailing_of_stream
 
 from ..rpc.errors import RpcError, from_status
 from ..rpc.metadata import Metadata
+from ..transport.callbacks import INTERCEPTORS
 from ..transport.interception import drive
 
 log = logging.getLogger("gyrfalcon.client")
 
 cdef extern from "Python.h":
     object PyContext_CopyCurrent()
+    object PyContext_Copy(object context)
+
+cdef extern from "pythread.h":
+    unsigned long PyThread_get_thread_ident()
 
 # The requests of a stream that are kept for another attempt (gRFC A6 has the same bound).
 cdef size_t KEPT_BYTES = 256 * 1024
@@ -58,14 +67,22 @@ cdef class ClientInterceptors(Interceptors):
         interception.expiry = call.expiry
         interception.message = message
         interception.context = PyContext_CopyCurrent()
-        interception.entered = []
-        interception.sent = []
+        interception.entered = [None] * self.count
         interception.phase = ENTERING
         call.interception = interception
         if self.has_async:
             call.watch_deadline()
             return interception.start_task()
-        interception.run()
+        if isinstance(call.loop, SharedLoop):
+            interception.shared = call.loop
+        interception.beginning = True
+        try:
+            interception.run()
+            # The call may have ended at once.
+            while interception.take_errand():
+                pass
+        finally:
+            interception.beginning = False
         if interception.misfit is not None and call.local_error is interception.misfit:
             # As where there are no interceptors: the method itself refuses its argument.
             raise interception.misfit
@@ -147,10 +164,17 @@ cdef class ClientInterception(Interception):
     def cancel(self):
         """End the call with CANCELLED."""
         cdef Call call
-        if self.owner != NULL:
-            call = <Call> self.owner
+        if self.owner == NULL:
+            return
+        call = <Call> self.owner
+        if self.shared is not None:
+            self.shared.enter()
+        try:
             if call.outcome is None:
                 call.end(CANCELLED, "an interceptor cancelled the call", True)
+        finally:
+            if self.shared is not None:
+                self.shared.leave()
 
     # ------------------------------------------------------------------ outcomes
 
@@ -231,7 +255,7 @@ cdef class ClientInterception(Interception):
             return "the channel is closed"
         if self.delivered:
             return "something of the reply was handed to the caller already"
-        if self.sent is None:
+        if self.overfull:
             return (f"more than {KEPT_BYTES} bytes of requests were sent, which is more than are "
                     "kept")
         return None
@@ -242,11 +266,10 @@ cdef class ClientInterception(Interception):
     # ------------------------------------------------------------------ the way of the call
 
     cdef int attempt_begins(self) except -1:
-        cdef bint entered
         if not self.interceptors.sees_attempts:
             return 0
         self.attempting = True
-        entered = enter_context(self.context)
+        entered = self.enter_own()
         try:
             for hook in self.interceptors.attempt_starts:
                 try:
@@ -254,8 +277,7 @@ cdef class ClientInterception(Interception):
                 except Exception:
                     log.exception("%s: %s failed", self.method, hook.__qualname__)
         finally:
-            if entered:
-                leave_context(self.context)
+            self.leave_own(entered)
         return 0
 
     cdef int attempt_failed(self, int code, str message) except -1:
@@ -267,8 +289,10 @@ cdef class ClientInterception(Interception):
         return 0
 
     cdef int end_attempt(self, CallOutcome outcome) except -1:
-        cdef bint entered = enter_context(self.context)
         self.attempting = False
+        if not self.interceptors.attempt_ends:
+            return 0
+        entered = self.enter_own()
         try:
             for hook in self.interceptors.attempt_ends:
                 try:
@@ -276,19 +300,100 @@ cdef class ClientInterception(Interception):
                 except Exception:
                     log.exception("%s: %s failed", self.method, hook.__qualname__)
         finally:
-            if entered:
-                leave_context(self.context)
+            self.leave_own(entered)
         return 0
 
     cdef int run(self) except -1:
         """Let the interceptors go on, in their context, and do what they decided."""
-        cdef bint entered = enter_context(self.context)
+        if self.shared is None:
+            entered = self.enter_own()
+            try:
+                self.advance()
+            finally:
+                self.leave_own(entered)
+            return self.settle()
+        self.outside = True
+        self.runner = PyThread_get_thread_ident()
         try:
-            self.advance()
+            self.advance_outside()
+            while self.stopped is not None and self.phase != OVER:
+                # The call was ended by another thread when they had just been through.
+                self.turn_back(self.stopped, None)
+                self.stopped = None
+                self.advance_outside()
         finally:
-            if entered:
-                leave_context(self.context)
+            self.outside = False
         return self.settle()
+
+    cdef int advance_outside(self) except -1:
+        """`advance`, while others have the loop."""
+        cdef bint out = self.step_out()
+        try:
+            entered = self.enter_own()
+            try:
+                self.advance()
+            finally:
+                self.leave_own(entered)
+        finally:
+            if out:
+                self.shared.step_in()
+        return 0
+
+    cdef bint step_out(self) except -1:
+        """Leave the loop to others, where threads share it and it can be left."""
+        return self.shared is not None and self.shared.step_out()
+
+    cdef object enter_own(self):
+        """Enter the interceptors' context; returns what is to be left, None where this thread is in
+        it already. While another thread is in it, hooks have a copy of it."""
+        if enter_context(self.context):
+            self.inside = PyThread_get_thread_ident()
+            return self.context
+        if self.shared is None or self.inside == PyThread_get_thread_ident():
+            return None
+        context = PyContext_Copy(self.context)
+        enter_context(context)
+        return context
+
+    cdef int leave_own(self, object context) except -1:
+        if context is None:
+            return 0
+        if context is self.context:
+            self.inside = 0
+        return leave_context(context)
+
+    cdef int put_out(self) except -1:
+        """Have a thread run the interceptors without the loop (inside)."""
+        cdef Call call
+        self.errand = True
+        if self.beginning or self.handing:
+            return 0        # the thread that makes the call, or hands a reply over, sees to it
+        if self.owner != NULL:
+            call = <Call> self.owner
+            if call.wake_thread():
+                return 0
+            if not call.given_up:
+                call.watch_deadline()
+        INTERCEPTORS.submit(self.run_errand)
+        return 0
+
+    def run_errand(self):
+        """Run the interceptors if nobody has done so meanwhile (a thread for interceptors)."""
+        self.shared.enter()
+        try:
+            self.take_errand()
+        finally:
+            self.shared.leave()
+
+    cdef bint take_errand(self) except -1:
+        if not self.errand:
+            return False
+        self.errand = False
+        self.run()
+        return True
+
+    cdef int pass_errand_on(self) except -1:
+        return self.put_out() if self.errand else 0
 
     cdef int start_task(self) except -1:
         """Let the interceptors go on in a task."""
@@ -317,25 +422,20 @@ cdef class ClientInterception(Interception):
 
     cdef int make_call(self) except -1:
         cdef Call call
-        cdef bint entered
         if self.owner == NULL:
             return 0
         call = <Call> self.owner
         if not call.client_streaming and call.request is None:
+            message = self.message
             try:
                 if self.interceptors.has_requests:
-                    entered = enter_context(self.context)
-                    try:
-                        self.message = self.hook_request(self.message)
-                    finally:
-                        if entered:
-                            leave_context(self.context)
-                    if call.outcome is not None:
+                    message = self.pass_hooks(message, False)
+                    if call.outcome is not None or self.phase != CALLING:
                         return 0
             except BaseException as error:
                 return call.fail_with(error)
             try:
-                call.request = call.packed(self.message)
+                call.request = call.packed(message)
             except Exception as error:
                 self.misfit = error
                 return call.fail_with(error)
@@ -345,7 +445,17 @@ cdef class ClientInterception(Interception):
     cdef bint call_ended(self) except -1:
         cdef Call call = <Call> self.owner
         cdef list replies
-        cdef bint entered
+        if self.outside or self.errand:
+            # It was ended while interceptors run in some thread, or wait for one.
+            if self.told:
+                return True
+            if self.phase != LEAVING and self.phase != OVER:
+                self.stopped = self.read_outcome(call)
+                if self.outside and self.runner == PyThread_get_thread_ident():
+                    return False
+            # They may take long; the caller does not wait for them.
+            self.told = True
+            return True
         if self.phase == OVER:
             return True
         if self.running or self.task is not None:
@@ -369,23 +479,31 @@ cdef class ClientInterception(Interception):
             if call.given_up:
                 self.told = True
                 return True
-            call.outcome = None
-            if call.link is not None:
-                call.link.call = NULL
-                call.link = None
+            self.hold_back(call)
             call.watch_deadline()
             return False
-        entered = enter_context(self.context)
+        if self.shared is not None:
+            self.hold_back(call)
+            self.put_out()
+            return False
+        entered = self.enter_own()
         try:
             self.advance()
         finally:
-            if entered:
-                leave_context(self.context)
+            self.leave_own(entered)
         if self.phase == PAUSED:
             self.pause_call(call)
             return False
         self.publish(call)
         return True
+
+    cdef int hold_back(self, Call call) except -1:
+        """The call has its outcome when the interceptors are through."""
+        call.outcome = None
+        if call.link is not None:
+            call.link.call = NULL
+            call.link = None
+        return 0
 
     cdef int publish(self, Call call) except -1:
         """Tell the call what came out."""
@@ -437,37 +555,50 @@ cdef class ClientInterception(Interception):
         self.go_on()
         if self.interceptors.has_async:
             self.start_task()
+        elif self.shared is not None:
+            self.put_out()
         else:
             self.run()
 
     # ------------------------------------------------------------------ messages
 
     cdef object send_through(self, object request):
-        cdef bint entered
         cdef Call call
         if not self.interceptors.has_requests:
             return request
-        entered = enter_context(self.context)
         try:
-            return self.hook_request(request)
+            return self.pass_hooks(request, False)
         except BaseException as error:
             if self.owner != NULL:
                 call = <Call> self.owner
                 call.fail_with(error)
             raise
+
+    cdef object pass_hooks(self, object message, bint is_reply):
+        """What `request` or `reply` of the interceptors make of a message, in their context."""
+        cdef bint out = self.step_out()
+        try:
+            entered = self.enter_own()
+            try:
+                return self.hook_reply(message) if is_reply else self.hook_request(message)
+            finally:
+                self.leave_own(entered)
         finally:
-            if entered:
-                leave_context(self.context)
+            if out:
+                self.shared.step_in()
 
     cdef int keep(self, object request) except -1:
-        if self.sent is None or self.delivered:
+        if self.overfull or self.delivered:
             return 0
         if type(request) is CompressedMessage:
             self.sent_bytes += <size_t> len((<CompressedMessage> request).data)
         else:
             self.sent_bytes += <size_t> len(<bytes> request)
         if self.sent_bytes > KEPT_BYTES:
+            self.overfull = True
             self.sent = None
+        elif self.sent is None:
+            self.sent = [request]
         else:
             self.sent.append(request)
         return 0
@@ -481,21 +612,22 @@ cdef class ClientInterception(Interception):
 
     cdef int commit(self) except -1:
         self.delivered = True
-        self.sent = []
+        self.sent = None
         return 0
 
     cdef object hand_over(self, object reply):
-        cdef bint entered
         if not self.delivered:
             self.commit()
         if not self.interceptors.has_replies:
             return reply
-        entered = enter_context(self.context)
+        self.handing += 1
         try:
-            return self.hook_reply(reply)
+            return self.pass_hooks(reply, True)
         finally:
-            if entered:
-                leave_context(self.context)
+            self.handing -= 1
+            if not self.handing:
+                # They hear of the end of the call after its replies.
+                self.pass_errand_on()
 
 
 cdef int set_outcome(Outcome outcome, int code, str message, bytes details) except -1:

@@ -158,6 +158,7 @@ def _handler(module: Module, service: Service, method: Method) -> list[str]:
     parameters = ["self", parameter, f"ctx: {module.runtime}.ServerContext", "/"]
     path = _path(service, method)
     return [
+        f"{_INDENT}@{module.runtime}.placeholder",
         *_signature(method.attribute, parameters, results),
         *docstring(_method_text(service, method), _BODY),
         *_call(

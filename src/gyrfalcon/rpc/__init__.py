@@ -47,7 +47,7 @@ from .interceptor import (
     Retry,
 )
 from .metadata import Metadata, MetadataLike, pairs
-from .method import Method, Pattern, Service, ServiceDefinition
+from .method import Method, Pattern, Service, ServiceDefinition, placeholder
 from .propagation import detach
 from .status import OK, Status, StatusCode, code_from_http, code_from_reset
 
@@ -108,4 +108,5 @@ __all__ = [
     "error_class",
     "from_status",
     "pairs",
+    "placeholder",
 ]

@@ -186,6 +186,9 @@ class Interceptor:
         With `async def` it may await. On the server it then runs in the handler's own task, on the
         client in a task of its own; blocking channels take none of these.
 
+        With `def` it must not block, except on a blocking channel, where it holds up its own call
+        alone.
+
         Any other exception: on the server the call ends with UNKNOWN without its text, and it is
         logged; on the client it is raised to the caller as it is.
         """
@@ -194,7 +197,7 @@ class Interceptor:
     def request(self, call: InterceptedCall, message: Any) -> Any:
         """Each request message passes through here, outermost interceptor first: return it, or
         another. On the client before it is encoded, on the server after it was decoded. May raise
-        as `intercept`. In a `def` handler's stream it runs in the handler's thread."""
+        as `intercept`. For a `def` handler it runs in the handler's thread."""
         return message
 
     def reply(self, call: InterceptedCall, message: Any) -> Any:
@@ -202,15 +205,15 @@ class Interceptor:
         return message
 
     def attempt_started(self, call: InterceptedCall) -> None:
-        """On the client: an attempt at the call begins, and looks for a connection.
+        """On the client: an attempt at the call begins, and looks for a connection. Must not block.
 
         One call makes several when an interceptor has it made again, and when no server took
         notice of it, where it goes out again by itself. An error in here is logged.
         """
 
     def attempt_ended(self, call: InterceptedCall, outcome: Outcome) -> None:
-        """On the client: the attempt is over, before any interceptor hears of it. An error in here
-        is logged."""
+        """On the client: the attempt is over, before any interceptor hears of it. Must not block.
+        An error in here is logged."""
 
     def answered(self, call: InterceptedCall, outcome: Outcome) -> None:
         """On the server: the call's answer is on its way, as it came out of all interceptors, or

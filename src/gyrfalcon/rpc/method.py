@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from .codec import PROTOBUF, Codec, check_codec
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class Pattern(enum.Enum):
@@ -91,8 +93,23 @@ class ServiceDefinition:
 
 
 class Service:
-    """The base of generated service classes; derive from those and override their methods."""
+    """The base of service classes: of generated ones, from which servers' own derive, and of those
+    written by hand, which have a definition and its handlers in one class."""
 
     __slots__ = ()
 
     __gyr_service__: ClassVar[ServiceDefinition]
+
+
+def placeholder(function: _F) -> _F:
+    """Mark a method of a service class as no handler: it stands in for one until a derived class
+    overrides it, and calls of it answer UNIMPLEMENTED. Generated classes do this."""
+    # Its own code with it: functools.wraps hands attributes on to what is a handler.
+    cast("Any", function).__gyr_placeholder__ = function.__code__
+    return function
+
+
+def is_placeholder(function: Any) -> bool:
+    """Whether a method of a service only stands in for a handler."""
+    mark = getattr(function, "__gyr_placeholder__", None)
+    return mark is not None and mark is getattr(function, "__code__", None)

@@ -243,8 +243,9 @@ cdef class ServerDriver(CallHost):
         if call.handler.threaded and call.handed_on is None and self.interceptors is None:
             return self.start_in_thread(call)
         self.waiting.append(call)
-        # Where tasks start eagerly, `received` starts the worker after all that came together.
-        if not self.worker_scheduled and not (EAGER and self.held):
+        # Where tasks start eagerly, `received` starts the worker after all that came together; what
+        # comes back from a thread did not come with the others.
+        if not self.worker_scheduled and not (EAGER and self.held and call.handed_on is None):
             self.spawn()
         return 0
 

@@ -8,10 +8,7 @@ cdef class ServerInterceptors(Interceptors):
 
 cdef class ServerInterception(Interception):
     cdef ServerContext call
-    cdef object data                # the request of a call with one, while nobody has looked
-    cdef object message
-    cdef object encoded_reply       # a reply that nobody may change
-    cdef bytes encoded              # its bytes
+    cdef bytes encoded              # the handler's one reply, where no hook may change it
 
     cdef object start(self)
     cdef CallOutcome as_it_ended(self)

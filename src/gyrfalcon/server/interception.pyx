@@ -46,10 +46,8 @@ cdef class ServerInterceptors(Interceptors):
         interception.interceptors = self
         interception.call = call
         interception.server_streaming = call.handler.server_streaming
-        interception.entered = []
+        interception.entered = [None] * self.count
         interception.phase = ENTERING
-        if not call.handler.client_streaming:
-            interception.data = call.stream.next_message()
         call.interception = interception
         if self.has_async or interception.server_streaming:
             call.coroutine = run_intercepted(interception)
@@ -123,9 +121,11 @@ cdef class ServerInterception(Interception):
     @property
     def request(self):
         """The request message of a call that has one; None where requests are a stream."""
-        if self.data is not None:
-            data, self.data = self.data, None
-            self.message = self.call.decode_request(data)
+        if not self.taken and not self.call.handler.client_streaming:
+            if not self.call.stream.waiting_messages():
+                return None     # it was dropped with the call, or its handler's thread has it
+            self.taken = True
+            self.message = self.call.decode_request(self.call.stream.next_message())
         return self.message
 
     def cancel(self):
@@ -218,6 +218,9 @@ cdef class ServerInterception(Interception):
         cdef ServerContext call = self.call
         if call.handler.client_streaming:
             return call.start_handler(call.request_stream())
+        if call.handler.threaded and not self.taken:
+            # Until a thread is free it stays where it is, and counts as unread.
+            return call.start_handler(None)
         return call.start_handler(self.hook_request(self.request))
 
     cdef int handled(self, object reply, object error) except -1:
@@ -231,16 +234,16 @@ cdef class ServerInterception(Interception):
             outcome = self.as_it_ended()
         else:
             outcome = self.made(0, "")
-            if not self.server_streaming:
+            if self.server_streaming:
+                pass
+            elif self.interceptors.has_replies:
                 tail = [reply]
-                if not self.interceptors.has_replies:
-                    # Now, so that they see whether it can be sent.
-                    try:
-                        self.encoded = encode_reply(call, reply)
-                        self.encoded_reply = reply
-                    except RpcError as failure:
-                        outcome = self.outcome_of(failure)
-                        tail = None
+            else:
+                # Now, so that they see whether it can be sent. There is no tail then.
+                try:
+                    self.encoded = encode_reply(call, reply)
+                except RpcError as failure:
+                    outcome = self.outcome_of(failure)
         return self.turn_back(outcome, tail)
 
     cdef int conclude(self, object reply, object error) except -1:
@@ -305,9 +308,8 @@ cdef class ServerInterception(Interception):
         if outcome.status != 0 or self.server_streaming:
             return call.answer(outcome.status, outcome.text, metadata, outcome.raw_details)
         try:
-            data = self.encoded
-            if self.encoded_reply is not self.tail[0] or data is None:
-                data = encode_reply(call, self.tail[0])
+            # A tail is what hooks let through, or what one of them has answered in its place.
+            data = self.encoded if self.tail is None else encode_reply(call, self.tail[0])
             call.wire.write_reply(call, data, metadata)
         except Exception as error:
             if not isinstance(error, RpcError):

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Iterable
 from typing import Any
 
-from ..rpc.method import Method, Service, ServiceDefinition
+from ..rpc.method import Method, Service, ServiceDefinition, is_placeholder
 from .call import Handler
 
 
@@ -21,13 +21,14 @@ def list_services(services: Iterable[Service]) -> tuple[Service, ...]:
 def collect_handlers(services: Iterable[Service]) -> dict[bytes, Handler]:
     """The handlers of services, by the path as it stands on the wire.
 
-    Methods that a service does not override are left out: they answer UNIMPLEMENTED. Raises
-    TypeError for what is no service, ValueError for a service or method that stands there twice.
+    Methods that a service does not have, or has but a placeholder for, are left out: they answer
+    UNIMPLEMENTED. Raises TypeError for what is no service, ValueError for a service or method that
+    stands there twice.
     """
     handlers: dict[bytes, Handler] = {}
     seen: dict[str, Service] = {}
     for service in services:
-        for definition, roots in service_definitions(service):
+        for definition in service_definitions(service):
             if definition.name in seen:
                 raise ValueError(
                     f"service {definition.name!r} is served twice, by {seen[definition.name]!r} "
@@ -35,40 +36,32 @@ def collect_handlers(services: Iterable[Service]) -> dict[bytes, Handler]:
                 )
             seen[definition.name] = service
             for method in definition.methods:
-                if overrides(service, method.attribute, roots):
+                if has_handler(service, method.attribute):
                     handlers[method.path.encode("ascii")] = make_handler(service, method)
     return handlers
 
 
-def service_definitions(service: Any) -> list[tuple[ServiceDefinition, list[type]]]:
+def service_definitions(service: Any) -> list[ServiceDefinition]:
     """What a service defines, by name once: of several classes that define it the most derived has
-    its way. With each the classes where the definition begins: those that derive from no other.
-    """
-    owners: dict[str, list[type]] = {}
+    its way."""
+    found: dict[str, ServiceDefinition] = {}
     for owner in type(service).__mro__:
         if "__gyr_service__" in owner.__dict__:
-            owners.setdefault(owner.__dict__["__gyr_service__"].name, []).append(owner)
-    if not owners:
+            definition = owner.__dict__["__gyr_service__"]
+            found.setdefault(definition.name, definition)
+    if not found:
         hint = " (pass an instance, not the class)" if isinstance(service, type) else ""
         raise TypeError(
             f"{service!r} is no service{hint}: a service is an instance of a class that derives "
             "from a generated ...Service class"
         )
-    return [
-        (
-            found[0].__dict__["__gyr_service__"],
-            [one for one in found if not any(other in one.__mro__[1:] for other in found)],
-        )
-        for found in owners.values()
-    ]
+    return list(found.values())
 
 
-def overrides(service: Any, attribute: str, roots: list[type]) -> bool:
-    """Whether a service has a handler, other than what the generated class stands in with."""
-    if attribute in getattr(service, "__dict__", {}):
-        return True
-    found = getattr(type(service), attribute, None)
-    return found is not None and all(found is not root.__dict__.get(attribute) for root in roots)
+def has_handler(service: Any, attribute: str) -> bool:
+    """Whether a service has a handler, and not what a generated class stands in with."""
+    found = getattr(service, attribute, None)
+    return found is not None and not is_placeholder(found)
 
 
 def make_handler(service: Service, method: Method[Any, Any]) -> Handler:

@@ -231,9 +231,7 @@ class Server:
     def services(self) -> tuple[ServiceDefinition, ...]:
         """The definitions of the services that are served, in their order."""
         return tuple(
-            definition
-            for service in self._services
-            for definition, _ in service_definitions(service)
+            definition for service in self._services for definition in service_definitions(service)
         )
 
     def stats(self) -> ServerStats:

@@ -6,6 +6,7 @@ cdef class ThreadCall(Job):
     cdef ServerContext call
     cdef bint awaited               # by a coroutine; else its end is the end of the call
     cdef object request             # then: the one request
+    cdef bint handing_on            # the handler returned what is to be awaited
     cdef object outcome             # the one reply; encoded, where nobody awaits it
     cdef object error
     cdef bint owes_credit           # for requests that the thread took

@@ -14,4 +14,8 @@ class ThreadStream(ThreadCall):
 class ThreadRequests(RequestStream[_T_co]):
     """The requests of a call as its `def` handler iterates them, in its own thread or another."""
 
-async def wait_for_thread(call: ServerContext, job: ThreadCall) -> Any: ...
+async def wait_for_thread(call: ServerContext, job: ThreadCall) -> Any:
+    """The reply of a handler that interceptors surround; the replies of a stream are sent.
+
+    A thread cannot be interrupted: when the call is cancelled, its handler counts until it returns.
+    """

@@ -109,6 +109,7 @@ cdef class ThreadCall(Job):
         if is_awaitable(reply):
             # A `def` that hands on what an `async def` returned.
             call.handed_on = reply
+            self.handing_on = True
             return None
         return reply if self.awaited else encode_reply(call, reply)
 
@@ -116,14 +117,20 @@ cdef class ThreadCall(Job):
         """The one request (thread side)."""
         cdef ServerContext call = self.call
         cdef Stream stream = call.stream
-        if self.awaited:
+        cdef Interception interception = call.interception
+        if interception is not None and interception.taken:
             request, self.request = self.request, None
             return request
         data = stream.pop_message()
         if stream.owes_credit():
             self.owes_credit = True
             self.pool.report(self)
-        return call.decode_request(data)
+        request = call.decode_request(data)
+        if interception is None:
+            return request
+        interception.taken = True
+        interception.message = request
+        return interception.hook_request(request)
 
     cdef int settle(self) except -1:
         """(Loop side.)"""
@@ -188,6 +195,7 @@ cdef class ThreadStream(ThreadCall):
         result = call.handler.function(request, call)
         if is_awaitable(result) or (call.handler.server_streaming and is_async_iterable(result)):
             call.handed_on = result
+            self.handing_on = True
         elif call.handler.server_streaming:
             self.send(result)
         else:
@@ -292,6 +300,9 @@ cdef class ThreadRequests(RequestStream):
                     raise error
                 raise StopIteration
             if self.job.finished:
+                if self.job.awaited and not self.job.handing_on:
+                    # Interceptors still run; the call is as good as over.
+                    raise StopIteration
                 raise RuntimeError(
                     "the handler has returned: its requests are read on the event loop now")
             self.job.wait_for_requests()

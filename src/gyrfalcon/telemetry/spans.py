@@ -29,8 +29,7 @@ SERVER_ERRORS: Final = frozenset(
 
 def method_attributes(name: str) -> Attributes:
     """What is known of a call by its name, "package.Service/Method"."""
-    service, _, method = name.partition("/")
-    return {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+    return {"rpc.system.name": "grpc", "rpc.method": name}
 
 
 def server_attributes(target: str) -> Attributes:
@@ -71,8 +70,9 @@ def _address(prefix: str, text: str) -> Attributes:
 def end_span(span: Span, code: gyr.StatusCode, text: str, error: BaseException | None) -> None:
     """End the span of a call with its status; `error`: None where that is no error."""
     if span.is_recording():
-        span.set_attribute("rpc.grpc.status_code", int(code))
+        span.set_attribute("rpc.response.status_code", code.name)
         if error is not None:
+            span.set_attribute("error.type", code.name)
             span.record_exception(error)
             span.set_status(Status(StatusCode.ERROR, text))
     span.end()

@@ -48,6 +48,7 @@ cdef class SharedLoop:
     cdef void *mutex
     cdef unsigned long owner        # the thread inside; 0: none
     cdef int depth
+    cdef int busy                   # inside turns, timers or events: the loop cannot be left
     cdef object outer_loop          # the running loop of that thread before
     cdef object turns               # deque of Turns to run before the thread leaves
     cdef object inbox               # deque of Turns from anywhere
@@ -78,6 +79,9 @@ cdef class SharedLoop:
 
     cdef int enter(self) except -1
     cdef int leave(self) except -1
+    cdef bint step_out(self) except -1
+    cdef int step_in(self) except -1
+    cdef int tidy(self) except -1
     cdef int lock(self) except -1
     cdef int unlock(self) except -1
     cdef int run_turns(self) except -1

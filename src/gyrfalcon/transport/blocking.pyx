@@ -352,17 +352,35 @@ cdef class SharedLoop:
             self.depth -= 1
             return 0
         try:
-            # What comes into the inbox after the last look finds the loop free: no Python code
-            # runs between that look and the release.
-            while True:
-                self.run_turns()
-                self.settle()
-                if not self.turns and not self.inbox:
-                    break
+            self.tidy()
         finally:
             self.depth = 0
             self.unlock()
         return 0
+
+    cdef int tidy(self) except -1:
+        """Do what is to be done before this thread unlocks the loop."""
+        # What comes into the inbox after the last look finds the loop free: no Python code runs
+        # between that look and the release.
+        while True:
+            self.run_turns()
+            self.settle()
+            if not self.turns and not self.inbox:
+                return 0
+
+    cdef bint step_out(self) except -1:
+        """Let others in while this thread, which entered, runs what may wait; then `step_in`.
+        False where that cannot be: in the midst of the loop's turns and events."""
+        if self.busy or self.depth != 1 or self.owner != PyThread_get_thread_ident():
+            return False
+        self.tidy()
+        self.depth = 0
+        self.unlock()
+        return True
+
+    cdef int step_in(self) except -1:
+        """Be inside again."""
+        return self.enter()
 
     cdef int settle(self) except -1:
         """See to it that somebody looks after the loop when this thread goes."""
@@ -401,12 +419,18 @@ cdef class SharedLoop:
 
     cdef int run_turns(self) except -1:
         cdef Turn turn
-        while self.turns or self.inbox:
-            if self.inbox:
-                turn = self.inbox.popleft()
-            else:
-                turn = self.turns.popleft()
-            turn.run()
+        if not self.turns and not self.inbox:
+            return 0
+        self.busy += 1
+        try:
+            while self.turns or self.inbox:
+                if self.inbox:
+                    turn = self.inbox.popleft()
+                else:
+                    turn = self.turns.popleft()
+                turn.run()
+        finally:
+            self.busy -= 1
         return 0
 
     # ------------------------------------------------------------------ waiting
@@ -418,7 +442,11 @@ cdef class SharedLoop:
         """
         cdef ThreadParking parking
         self.run_turns()
-        while not call.poll(operation):
+        while True:
+            if call.run_errand():
+                continue
+            if call.poll(operation):
+                return 1
             parking = make_parking(self)
             parking.operation = operation
             operation.parking = parking
@@ -431,11 +459,11 @@ cdef class SharedLoop:
             except BaseException:
                 operation.leave()
                 call.abandon(operation)
+                call.pass_errand_on()
                 raise
             operation.leave()
             if until >= 0 and not parking.ended:
                 return call.poll(operation)
-        return 1
 
     cdef int park(self, ThreadParking parking, double until) except -1:
         """Lead or follow until the parking has ended, or until then."""
@@ -478,7 +506,7 @@ cdef class SharedLoop:
 
     cdef int follow(self, ThreadParking parking, double until) except -1:
         """Sleep until the parking has ended, the lead is this thread's, or until then."""
-        cdef int depth = self.depth
+        cdef int depth = self.depth, busy = self.busy
         # One that came since the last bytecode would not interrupt what comes now.
         PyErr_CheckSignals()
         gate = allocate_lock()
@@ -490,7 +518,7 @@ cdef class SharedLoop:
         # As in `leave`.
         while self.turns or self.inbox:
             self.run_turns()
-        self.depth = 0
+        self.depth = self.busy = 0
         self.unlock()
         try:
             if until < 0:
@@ -500,6 +528,7 @@ cdef class SharedLoop:
         finally:
             self.lock()
             self.depth = depth
+            self.busy = busy
             parking.gate = None
             if parking in self.followers:
                 self.followers.remove(parking)
@@ -512,7 +541,8 @@ cdef class SharedLoop:
         cdef Py_ssize_t count = len(self.pollees)
         cdef Py_ssize_t index, first = -1, got = -1
         cdef bint lingered
-        cdef int milliseconds = -1, found = 0, read_error = 0, depth = self.depth
+        cdef int milliseconds = -1, found = 0, read_error = 0
+        cdef int depth = self.depth, busy = self.busy
         cdef double due, lingers_until = 0
         cdef Pollee pollee
         cdef list pollees = list(self.pollees)
@@ -539,7 +569,7 @@ cdef class SharedLoop:
             PyErr_CheckSignals()
             self.stale = False
             self.polling = True
-            self.depth = 0
+            self.depth = self.busy = 0
             if self.inbox:
                 milliseconds = 0    # from a finalizer that ran in here
             if milliseconds != 0 and self.lingering.worthwhile():
@@ -563,6 +593,7 @@ cdef class SharedLoop:
                             break
             self.lock()
             self.depth = depth
+            self.busy = busy + 1
             self.polling = False
             if lingered:
                 self.lingering.paid()
@@ -597,6 +628,7 @@ cdef class SharedLoop:
                 self.lock()
                 self.depth = depth
                 self.polling = False
+            self.busy = busy
             if polled != few:
                 free(polled)
         return 0
@@ -633,7 +665,11 @@ cdef class SharedLoop:
                 return turn.due
             heapq.heappop(self.timers)
             turn.loop = None
-            turn.run()
+            self.busy += 1
+            try:
+                turn.run()
+            finally:
+                self.busy -= 1
         return -1
 
     # ------------------------------------------------------------------ for the janitor

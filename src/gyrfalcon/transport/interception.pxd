@@ -44,6 +44,7 @@ cdef class CallOutcome:
 cdef class Interception:
     cdef Interceptors interceptors
     cdef PyObject *owner            # the client's call, which holds this
+    cdef Py_ssize_t depth           # how many were entered
     cdef list entered               # their generators; None for one that only has hooks
     cdef int phase
     cdef bint running               # one of them runs
@@ -60,6 +61,8 @@ cdef class Interception:
     cdef readonly int attempt
     cdef dict notes
     cdef bint server_streaming
+    cdef object message             # the request of a call with one, before they change it
+    cdef bint taken                 # server: that was read
 
     cdef object advance(self)
     cdef object step(self, object generator, object value)
@@ -92,6 +95,8 @@ cdef class Interception:
     cdef int resend(self) except -1
     cdef object hand_over(self, object reply)
     cdef int commit(self) except -1
+    cdef bint take_errand(self) except -1
+    cdef int pass_errand_on(self) except -1
 
 
 cdef bint enter_context(object context) except? -1

@@ -227,6 +227,14 @@ cdef class Interception:
         """Client: something of the reply is handed to the caller."""
         raise AssertionError("only clients take replies")
 
+    cdef bint take_errand(self) except -1:
+        """Client: run the interceptors, if they wait for a thread that does. Whether they did."""
+        raise AssertionError("only clients share a loop")
+
+    cdef int pass_errand_on(self) except -1:
+        """Client: the thread that was to run the interceptors will not."""
+        raise AssertionError("only clients share a loop")
+
     # ------------------------------------------------------------------ messages on their way
 
     cdef object hook_request(self, object message):
@@ -269,7 +277,7 @@ cdef class Interception:
         self.running = True
         try:
             while True:
-                depth = len(self.entered)
+                depth = self.depth
                 if self.stopped is not None:
                     if self.phase == ENTERING:
                         self.turn_back(self.stopped, None)
@@ -279,16 +287,15 @@ cdef class Interception:
                         self.phase = CALLING
                         return None
                     start = self.interceptors.starts[depth]
+                    self.depth = depth + 1
                     if start is None:
-                        self.entered.append(None)
                         continue
                     try:
                         generator = start(self)
                     except BaseException as error:
-                        self.entered.append(None)
                         self.failed(error)
                         continue
-                    self.entered.append(generator)
+                    self.entered[depth] = generator
                     awaitable = self.step(generator, None)
                 elif self.phase == LEAVING:
                     if depth == 0:
@@ -326,8 +333,7 @@ cdef class Interception:
             if self.phase != ENTERING or result != NONE or self.answer_given is not None:
                 self.yielded(<object> result)
         elif self.answer_given is None and self.phase == LEAVING:
-            self.entered.pop()
-            self.hooked = False
+            self.drop()
         else:
             self.ended()
         give_up(result)
@@ -336,7 +342,7 @@ cdef class Interception:
     cdef object step_slowly(self, object generator, object value):
         """The same, where an error is to be raised in there, or it may have to be awaited."""
         error, self.thrown = self.thrown, None
-        if self.interceptors.awaiting[len(self.entered) - 1]:
+        if self.interceptors.awaiting[self.depth - 1]:
             return generator.asend(value) if error is None else generator.athrow(error)
         try:
             value = generator.send(value) if error is None else generator.throw(error)
@@ -364,7 +370,8 @@ cdef class Interception:
 
     cdef int drop(self) except -1:
         """The innermost interceptor is through."""
-        self.entered.pop()
+        self.depth -= 1
+        self.entered[self.depth] = None
         self.hooked = False
         return 0
 
@@ -446,7 +453,7 @@ cdef class Interception:
         cdef Py_ssize_t index = 0
         if not self.tail:
             return 0
-        hook = self.interceptors.replies[len(self.entered) - 1]
+        hook = self.interceptors.replies[self.depth - 1]
         if hook is None:
             return 0
         try:
@@ -459,13 +466,14 @@ cdef class Interception:
 
     cdef str name_of_innermost(self):
         """The class of the innermost interceptor that was entered."""
-        return type(self.interceptors.interceptors[len(self.entered) - 1]).__name__
+        return type(self.interceptors.interceptors[self.depth - 1]).__name__
 
     def close(self):
         """The call does not go on: end the generators."""
         self.phase = OVER
-        while self.entered:
-            generator = self.entered.pop()
+        while self.depth:
+            generator = self.entered[self.depth - 1]
+            self.drop()
             if hasattr(generator, "close"):
                 generator.close()
 

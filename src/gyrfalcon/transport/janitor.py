@@ -16,13 +16,15 @@ import weakref
 from collections import deque
 
 from .blocking import SharedLoop
-from .callbacks import CALLBACKS
+from .callbacks import CALLBACKS, INTERCEPTORS
 
 log = logging.getLogger("gyrfalcon.transport")
 
 # A loop is left to itself for so long after its last thread has gone: threads that make one call
 # after another would hand it to the janitor and take it back each time.
 PATIENCE_S = 0.05
+# Interceptors that still run when the last channel was closed have so long to end.
+LAST_INTERCEPTORS_S = 1.0
 
 
 class Janitor:
@@ -69,6 +71,12 @@ class Janitor:
             thread = self._thread
             if any(not loop.is_closed() for loop in self._known):
                 return
+        if not INTERCEPTORS.finish(LAST_INTERCEPTORS_S):
+            log.warning(
+                "interceptors of blocking channels still run %g s after the last channel was"
+                " closed; they are left behind",
+                LAST_INTERCEPTORS_S,
+            )
         CALLBACKS.finish()
         if thread is not None and thread is not threading.current_thread():
             self.wake()

@@ -11,6 +11,8 @@ cdef class Waiting(Exchange):
     cdef object finish(self, Operation operation)
     cdef int abandon(self, Operation operation) except -1
     cdef int wake(self) except -1
+    cdef bint run_errand(self) except -1
+    cdef int pass_errand_on(self) except -1
     cdef Operation operation(self, int kind, object payload)
 
 

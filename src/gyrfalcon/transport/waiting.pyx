@@ -34,6 +34,15 @@ cdef class Waiting(Exchange):
         """Whoever waited for the step was cancelled."""
         return 0
 
+    cdef bint run_errand(self) except -1:
+        """On a loop that threads share: run what of the call may wait, and is to be run by a thread
+        that leaves the loop to others meanwhile. Whether there was something."""
+        return False
+
+    cdef int pass_errand_on(self) except -1:
+        """The thread that was woken for that will not do it."""
+        return 0
+
     cdef int wake(self) except -1:
         """Wake those whose step can be finished now."""
         cdef Operation operation

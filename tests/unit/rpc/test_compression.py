@@ -7,6 +7,8 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -220,6 +222,29 @@ for make in (gyr.ZstdCompression, lambda: gyr.COMPRESSIONS.choose("zstd")):
 """
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (run.stderr, run.returncode) == ("", 0)
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="every other test here is about it")
+def test_from_python_3_14_on_it_is_the_standard_library_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has its names there, since no such Python is at hand; backports.zstd is a copy of it."""
+    interpreter, package = SimpleNamespace(version_info=(3, 14)), ModuleType("compression")
+    native = ModuleType("_zstd")
+    native.__spec__ = ModuleSpec("_zstd", None)
+    package.zstd = zstd  # type: ignore[attr-defined]
+    data = ZSTD.compress(b"x" * 1000)
+    with monkeypatch.context() as patch:
+        patch.setattr("gyrfalcon.rpc.compression.sys", interpreter)
+        patch.setitem(sys.modules, "backports", None)
+        with pytest.raises(ImportError, match=r"zstd needs Python 3\.14"):
+            ZstdCompression()
+        patch.setitem(sys.modules, "_zstd", native)
+        patch.setitem(sys.modules, "compression", package)
+        patch.setitem(sys.modules, "compression.zstd", zstd)
+        stdlib = ZstdCompression()
+        assert stdlib.compress(b"x" * 1000) == data
+        assert stdlib.decompress(data, MIB) == b"x" * 1000
+        with pytest.raises(MessageTooLargeError):
+            stdlib.decompress(data, 999)
 
 
 def test_importing_does_not_load_zstd() -> None:

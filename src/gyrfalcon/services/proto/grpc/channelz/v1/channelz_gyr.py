@@ -96,42 +96,49 @@ class ChannelzService(gyr.Service):
         ),
     )
 
+    @gyr.placeholder
     def get_top_channels(
         self, request: channelz_pb2.GetTopChannelsRequest, ctx: gyr.ServerContext, /
     ) -> Awaitable[channelz_pb2.GetTopChannelsResponse] | channelz_pb2.GetTopChannelsResponse:
         """The channels that the process made itself, in the order of their ids."""
         raise gyr.Unimplemented("/grpc.channelz.v1.Channelz/GetTopChannels is not implemented")
 
+    @gyr.placeholder
     def get_servers(
         self, request: channelz_pb2.GetServersRequest, ctx: gyr.ServerContext, /
     ) -> Awaitable[channelz_pb2.GetServersResponse] | channelz_pb2.GetServersResponse:
         """The servers of the process, in the order of their ids."""
         raise gyr.Unimplemented("/grpc.channelz.v1.Channelz/GetServers is not implemented")
 
+    @gyr.placeholder
     def get_server(
         self, request: channelz_pb2.GetServerRequest, ctx: gyr.ServerContext, /
     ) -> Awaitable[channelz_pb2.GetServerResponse] | channelz_pb2.GetServerResponse:
         """One server; NOT_FOUND when there is none with that id."""
         raise gyr.Unimplemented("/grpc.channelz.v1.Channelz/GetServer is not implemented")
 
+    @gyr.placeholder
     def get_server_sockets(
         self, request: channelz_pb2.GetServerSocketsRequest, ctx: gyr.ServerContext, /
     ) -> Awaitable[channelz_pb2.GetServerSocketsResponse] | channelz_pb2.GetServerSocketsResponse:
         """The connections of one server, in the order of their ids."""
         raise gyr.Unimplemented("/grpc.channelz.v1.Channelz/GetServerSockets is not implemented")
 
+    @gyr.placeholder
     def get_channel(
         self, request: channelz_pb2.GetChannelRequest, ctx: gyr.ServerContext, /
     ) -> Awaitable[channelz_pb2.GetChannelResponse] | channelz_pb2.GetChannelResponse:
         """One channel; NOT_FOUND when there is none with that id."""
         raise gyr.Unimplemented("/grpc.channelz.v1.Channelz/GetChannel is not implemented")
 
+    @gyr.placeholder
     def get_subchannel(
         self, request: channelz_pb2.GetSubchannelRequest, ctx: gyr.ServerContext, /
     ) -> Awaitable[channelz_pb2.GetSubchannelResponse] | channelz_pb2.GetSubchannelResponse:
         """One subchannel; NOT_FOUND when there is none with that id."""
         raise gyr.Unimplemented("/grpc.channelz.v1.Channelz/GetSubchannel is not implemented")
 
+    @gyr.placeholder
     def get_socket(
         self, request: channelz_pb2.GetSocketRequest, ctx: gyr.ServerContext, /
     ) -> Awaitable[channelz_pb2.GetSocketResponse] | channelz_pb2.GetSocketResponse:

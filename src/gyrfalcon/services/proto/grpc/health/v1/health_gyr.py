@@ -52,18 +52,21 @@ class HealthService(gyr.Service):
         (_CHECK, _LIST, _WATCH),
     )
 
+    @gyr.placeholder
     def check(
         self, request: health_pb2.HealthCheckRequest, ctx: gyr.ServerContext, /
     ) -> Awaitable[health_pb2.HealthCheckResponse] | health_pb2.HealthCheckResponse:
         """The status now. An empty name asks for the server as a whole; NOT_FOUND for a name that the server does not know."""
         raise gyr.Unimplemented("/grpc.health.v1.Health/Check is not implemented")
 
+    @gyr.placeholder
     def list(
         self, request: health_pb2.HealthListRequest, ctx: gyr.ServerContext, /
     ) -> Awaitable[health_pb2.HealthListResponse] | health_pb2.HealthListResponse:
         """The statuses of everything that the server knows, by name."""
         raise gyr.Unimplemented("/grpc.health.v1.Health/List is not implemented")
 
+    @gyr.placeholder
     def watch(
         self, request: health_pb2.HealthCheckRequest, ctx: gyr.ServerContext, /
     ) -> AsyncIterator[health_pb2.HealthCheckResponse] | Iterator[health_pb2.HealthCheckResponse]:

@@ -34,6 +34,7 @@ class ServerReflectionService(gyr.Service):
         (_SERVER_REFLECTION_INFO,),
     )
 
+    @gyr.placeholder
     def server_reflection_info(
         self,
         requests: gyr.RequestStream[reflection_pb2.ServerReflectionRequest],
