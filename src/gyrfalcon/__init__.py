@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from .rpc import Outcome as Outcome
     from .rpc import OutOfRange as OutOfRange
     from .rpc import Pattern as Pattern
+    from .rpc import Peer as Peer
     from .rpc import PermissionDenied as PermissionDenied
     from .rpc import RawCodec as RawCodec
     from .rpc import ResourceExhausted as ResourceExhausted
@@ -72,6 +73,8 @@ if TYPE_CHECKING:
     from .server import Server as Server
     from .server import ServerContext as ServerContext
     from .server import ServerObserver as ServerObserver
+    from .transport.certificates import ClientTLS as ClientTLS
+    from .transport.certificates import ServerTLS as ServerTLS
     from .transport.clock import Clock as Clock
     from .transport.clock import ManualClock as ManualClock
     from .transport.faults import Faults as Faults
@@ -90,6 +93,7 @@ __all__ = [
     "Call",
     "Cancelled",
     "Channel",
+    "ClientTLS",
     "Clock",
     "Codec",
     "Compression",
@@ -115,6 +119,7 @@ __all__ = [
     "OutOfRange",
     "Outcome",
     "Pattern",
+    "Peer",
     "PermissionDenied",
     "RawCodec",
     "RequestStream",
@@ -124,6 +129,7 @@ __all__ = [
     "Server",
     "ServerContext",
     "ServerObserver",
+    "ServerTLS",
     "Service",
     "ServiceDefinition",
     "Status",
@@ -157,11 +163,12 @@ _ROOMS = {
         "CorruptMessageError DataLoss DeadlineExceeded DeflateCompression FailedPrecondition "
         "GzipCompression InterceptedCall Interception Interceptor Internal InvalidArgument JSON "
         "MessageTooLargeError Metadata Method NotFound Outcome OutOfRange Pattern "
-        "PermissionDenied PROTOBUF RAW RawCodec ResourceExhausted Retry RpcError Service "
+        "Peer PermissionDenied PROTOBUF RAW RawCodec ResourceExhausted Retry RpcError Service "
         "ServiceDefinition Status StatusCode Unauthenticated Unavailable Unimplemented Unknown "
         "ZstdCompression detach"
     ),
     "server": ("RequestStream Server ServerContext ServerObserver"),
+    "transport.certificates": "ClientTLS ServerTLS",
     "transport.clock": "Clock ManualClock",
     "transport.faults": "Faults",
     "transport.memory": "MemoryNetwork",

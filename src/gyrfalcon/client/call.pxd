@@ -25,6 +25,7 @@ cdef enum Step:
 cdef class ClientDriver(Driver):
     cdef object owner               # the subchannel
     cdef bint announced
+    cdef readonly bint speaks_tls   # the server answered with TLS's alert
     cdef bint usable                # READY, and takes new streams
     cdef uint64_t calls_succeeded
 

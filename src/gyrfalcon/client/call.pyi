@@ -10,6 +10,7 @@ from ..rpc.codec import Codec
 from ..rpc.compression import Compression
 from ..rpc.metadata import Metadata, MetadataLike
 from ..rpc.method import Method
+from ..rpc.peer import Peer
 from ..rpc.stats import CallStats
 from ..rpc.status import Status
 from ..transport.clock import Clock
@@ -36,6 +37,8 @@ class ClientDriver(Driver):
         clock: Clock | None = None,
     ) -> None: ...
     def call_stats(self) -> CallStats: ...
+    @property
+    def speaks_tls(self) -> bool: ...
     @property
     def takes_calls(self) -> bool: ...
     def cancel_calls(self) -> None: ...
@@ -92,7 +95,7 @@ class Call(Nested):
     def method(self) -> str:
         """What is called, "/package.Service/Method"."""
     @property
-    def peer(self) -> str | None:
+    def peer(self) -> Peer | None:
         """The server's address, as in ServerContext.peer; None before the call has a connection."""
     @property
     def deadline(self) -> float | None:

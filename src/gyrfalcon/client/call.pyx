@@ -77,6 +77,8 @@ cdef class ClientDriver(Driver):
 
     cdef int received(self) except -1:
         if not self.announced:
+            # An alert (RFC 8446 6): no frame of HTTP/2 begins like that here.
+            self.speaks_tls |= self.buffer_data[0] == 0x15 and self.buffer_data[1] == 0x03
             if self.connection.settings_received:
                 self.announced = True
                 self.usable = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -22,7 +23,7 @@ from ..policy.balancer import (
 from ..policy.connectivity import ConnectivityState
 from ..policy.pick_first import PickFirst
 from ..policy.resolver import Resolution, Resolver, ResolverFactory, StaticResolver
-from ..policy.target import Address, parse_target
+from ..policy.target import Address, host_of, parse_target
 from ..rpc.codec import CODECS, PROTOBUF, Codec
 from ..rpc.compression import COMPRESSIONS, Compression
 from ..rpc.interceptor import Interceptor, check_interceptors
@@ -31,6 +32,7 @@ from ..rpc.method import Method
 from ..rpc.options import check_connection_options, check_header_text, check_int, check_seconds
 from ..rpc.stats import CHANNELS, ChannelStats, latest
 from ..rpc.status import Status, StatusCode
+from ..transport.certificates import ClientTLS, check_server_name, choose_client_settings
 from ..transport.dns import DnsResolver
 from ..transport.network import SYSTEM_NETWORK, Network
 from ..wire.grpc import RequestTemplate
@@ -60,6 +62,8 @@ class Channel(CallPlace):
     - `codec`: of the methods that have none of their own ("json" or a Codec; None: protobuf);
     - `user_agent`: stands before Gyrfalcon's own;
     - `authority`: the `:authority` of the calls, instead of the target's;
+    - `tls`: whom to trust and what to prove oneself with, a ClientTLS or an ssl.SSLContext, which
+      gets ALPN set to "h2"; True: the system's authorities (None: plaintext);
     - `connect_timeout`: seconds for one attempt to connect (20);
     - `interceptors`: what every call passes through, the outermost first (Interceptor);
     - `propagate`: keys of metadata that calls made while serving another take along from it;
@@ -88,6 +92,7 @@ class Channel(CallPlace):
         codec: Codec | str | None = None,
         user_agent: str | None = None,
         authority: str | None = None,
+        tls: ClientTLS | ssl.SSLContext | bool | None = None,
         connect_timeout: float = 20.0,
         interceptors: Iterable[Interceptor] = (),
         propagate: Iterable[str] = (),
@@ -126,9 +131,15 @@ class Channel(CallPlace):
         self._resolvers = dict(resolvers or {})
         self._target = parse_target(target, self._resolvers)
         self.canonical_target = self._target.canonical
-        self._authority = check_header_text("authority", authority or self._target.authority)
+        settings = choose_client_settings(tls)
+        named = None if settings is None else settings.server_name
+        called = authority or named or self._target.authority
+        self._authority = check_header_text("authority", called)
         if b" " in self._authority:
             raise ValueError(f"authority={authority!r} has a blank in it: write a host and a port")
+        self._tls = None
+        if settings is not None:
+            self._tls = settings, named or check_server_name(host_of(called))
         agent = f"{user_agent} {_USER_AGENT}" if user_agent else _USER_AGENT
         self._user_agent = check_header_text("user_agent", agent)
         self._connect_timeout = check_seconds("connect_timeout", connect_timeout, zero=False)
@@ -240,7 +251,7 @@ class Channel(CallPlace):
             template = self._templates[method] = RequestTemplate(
                 method.path.encode("ascii"),
                 self._authority,
-                b"http",
+                b"http" if self._tls is None else b"https",
                 self._user_agent,
                 self.codec_for(method).name,
             )
@@ -287,6 +298,7 @@ class Channel(CallPlace):
             self._connection_options,
             self._connect_timeout,
             self._network,
+            self._tls,
             self._subchannel_changed,
             self._forget_subchannel,
         )
