@@ -18,7 +18,7 @@ cdef class ClientInterception(Interception):
     cdef object message             # the request of a call with one
     cdef object misfit              # why the request could not be encoded
     cdef object request_metadata
-    cdef str peer_name
+    cdef object peer_name
     cdef double expiry
     cdef CallOutcome as_it_came     # the outcome of the attempt itself
     cdef bint attempting            # an attempt was begun and is not over
