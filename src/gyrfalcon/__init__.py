@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from . import services as services
     from . import stats as stats
     from . import telemetry as telemetry
+    from .client import BearerToken as BearerToken
     from .client import Call as Call
+    from .client import CallCredentials as CallCredentials
+    from .client import CallInfo as CallInfo
     from .client import Channel as Channel
     from .client import StreamStream as StreamStream
     from .client import StreamStreamCall as StreamStreamCall
@@ -90,7 +93,10 @@ __all__ = [
     "Aborted",
     "AlreadyExists",
     "AsyncInterception",
+    "BearerToken",
     "Call",
+    "CallCredentials",
+    "CallInfo",
     "Cancelled",
     "Channel",
     "ClientTLS",
@@ -155,8 +161,8 @@ __all__ = [
 
 _ROOMS = {
     "client": (
-        "Call Channel StreamStream StreamStreamCall StreamUnary StreamUnaryCall "
-        "UnaryStream UnaryStreamCall UnaryUnary UnaryUnaryCall"
+        "BearerToken Call CallCredentials CallInfo Channel StreamStream StreamStreamCall "
+        "StreamUnary StreamUnaryCall UnaryStream UnaryStreamCall UnaryUnary UnaryUnaryCall"
     ),
     "rpc": (
         "Aborted AlreadyExists AsyncInterception Cancelled Codec CODECS Compression COMPRESSIONS "

@@ -37,6 +37,7 @@ from ..transport.dns import DnsResolver
 from ..transport.network import SYSTEM_NETWORK, Network
 from ..wire.grpc import RequestTemplate
 from .call import Call, CallPlace
+from .credentials import PLAINTEXT_REFUSAL, Authorizer, CallCredentials, check_credentials
 from .interception import ClientInterceptors
 from .subchannel import Subchannel
 
@@ -64,6 +65,9 @@ class Channel(CallPlace):
     - `authority`: the `:authority` of the calls, instead of the target's;
     - `tls`: whom to trust and what to prove oneself with, a ClientTLS or an ssl.SSLContext, which
       gets ALPN set to "h2"; True: the system's authorities (None: plaintext);
+    - `credentials`: what gives each call a token or other metadata, a function of a CallInfo or a
+      BearerToken; a call may have its own; `allow_plaintext_credentials`: send them without TLS too
+      (False: such a channel is refused, and such a call ends with UNAUTHENTICATED);
     - `connect_timeout`: seconds for one attempt to connect (20);
     - `interceptors`: what every call passes through, the outermost first (Interceptor);
     - `propagate`: keys of metadata that calls made while serving another take along from it;
@@ -93,6 +97,8 @@ class Channel(CallPlace):
         user_agent: str | None = None,
         authority: str | None = None,
         tls: ClientTLS | ssl.SSLContext | bool | None = None,
+        credentials: CallCredentials | None = None,
+        allow_plaintext_credentials: bool = False,
         connect_timeout: float = 20.0,
         interceptors: Iterable[Interceptor] = (),
         propagate: Iterable[str] = (),
@@ -126,6 +132,7 @@ class Channel(CallPlace):
             clock=self._network.clock,
             interceptors=ClientInterceptors(found) if found else None,
             propagate=check_keys("propagate", propagate) or None,
+            credentials=None if credentials is None else check_credentials(credentials),
         )
         self._codec = CODECS.choose(codec)
         self._resolvers = dict(resolvers or {})
@@ -140,6 +147,10 @@ class Channel(CallPlace):
         self._tls = None
         if settings is not None:
             self._tls = settings, named or check_server_name(host_of(called))
+        self._hides_credentials = self._tls is None and not allow_plaintext_credentials
+        if self._hides_credentials and credentials is not None:
+            raise ValueError(PLAINTEXT_REFUSAL)
+        self._authorizer: Authorizer | None = None
         agent = f"{user_agent} {_USER_AGENT}" if user_agent else _USER_AGENT
         self._user_agent = check_header_text("user_agent", agent)
         self._connect_timeout = check_seconds("connect_timeout", connect_timeout, zero=False)
@@ -156,7 +167,7 @@ class Channel(CallPlace):
         # Ordered, so that calls that wait go in the order they were made.
         self._waiting: dict[Call, None] = {}
         self._held: set[Call] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._reason = "the channel has not connected yet"
         self._created = time.time()
         # Of calls that had to wait for a connection, and of subchannels that are gone; the others
@@ -263,6 +274,17 @@ class Channel(CallPlace):
             return self._codec
         return method.codec
 
+    def authorize(self, credentials: CallCredentials) -> ClientInterceptors:
+        """The interceptors of a call with these credentials."""
+        if self._authorizer is None:
+            self._authorizer = Authorizer(
+                () if self.interceptors is None else self.interceptors.interceptors,
+                self._authority.decode(),
+                PLAINTEXT_REFUSAL if self._hides_credentials else None,
+                self.own,
+            )
+        return self._authorizer.choose(credentials, self._loop)
+
     def place(self, call: Call) -> None:
         """Find a connection for a call, or let it wait for one."""
         if self._pick_for(call):
@@ -283,7 +305,7 @@ class Channel(CallPlace):
         """Undo `hold`."""
         self._held.discard(call)
 
-    def own(self, task: asyncio.Task[None]) -> None:
+    def own(self, task: asyncio.Task[Any]) -> None:
         """Keep a task that runs interceptors, and end it with the channel."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

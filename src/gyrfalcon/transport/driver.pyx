@@ -326,8 +326,8 @@ cdef class Driver:
 
     @property
     def peer(self):
-        """The other end, a Peer: "ipv4:127.0.0.1:50051", "ipv6:[::1]:50051", "unix:PATH"; "unknown"
-        before there is a connection."""
+        """The other end: "ipv4:127.0.0.1:50051", "ipv6:[::1]:50051", "unix:PATH"; "unknown" before
+        there is a connection."""
         return self.peer_name
 
     def __repr__(self):
