@@ -87,8 +87,8 @@ class BearerToken:
     When it raises, the calls that have no token fail with that, see CallCredentials; a token that
     is still good stays in use.
 
-    May be given to several channels, of both faces; any thread. A blocking channel needs a `def`; on
-    an asyncio channel a `def` runs in the loop and must not block. `clock`: what tells the time
+    May be given to several channels, of both faces; any thread. A blocking channel needs a `def`;
+    on an asyncio channel a `def` runs in the loop and must not block. `clock`: what tells the time
     (None: the system's).
     """
 
@@ -331,7 +331,7 @@ class _Direct(Interceptor):
                 raise TypeError("they are to be awaited: write them with `async def`")
         except Exception as error:
             raise translate(error) from error
-        self._ask.put(call, cast("Given", given))
+        self._ask.put(call, given)
         yield
 
 
