@@ -368,6 +368,7 @@ cdef class TlsLayer:
         """Decrypt what is there, and hand it over."""
         cdef Py_ssize_t filled, got
         cdef bint drained = False
+        cdef object failure = None
         if self.reading:
             return 0            # what runs in the protocol has let the loop turn: it goes on below
         self.reading = True
@@ -390,12 +391,14 @@ cdef class TlsLayer:
                 except WantRead:
                     drained = True
                 except SSLError as error:
-                    self.broken(error)
-                    return 0
+                    failure = error
+                    drained = True
                 if filled:
                     self.protocol.buffer_updated(filled)
                 if self.lost or self.closing:
                     return 0
+                if failure is not None:
+                    return self.broken(failure)
         finally:
             self.reading = False
         if self.outgoing.pending:
