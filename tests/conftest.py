@@ -14,6 +14,8 @@ import anyio
 import pytest
 import uvloop
 
+from tests.certificates import Certificates
+
 # A closed transport lets go of its socket, and a cancelled task ends, some turns of the loop later.
 SETTLING_TURNS = 10
 # Given up on only then: a thread that was told to end is waited for, not looked at in passing.
@@ -51,6 +53,12 @@ def open_descriptors() -> dict[tuple[int, int], str]:
         if kind is not None:
             found[int(name), status.st_ino] = kind
     return found
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """An authority, a server and a client of its own. Nobody changes these files."""
+    return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="session", autouse=True)

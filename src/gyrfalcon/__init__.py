@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from . import services as services
     from . import stats as stats
     from . import telemetry as telemetry
+    from .client import BearerToken as BearerToken
     from .client import Call as Call
+    from .client import CallCredentials as CallCredentials
+    from .client import CallInfo as CallInfo
     from .client import Channel as Channel
     from .client import StreamStream as StreamStream
     from .client import StreamStreamCall as StreamStreamCall
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
     from .rpc import Outcome as Outcome
     from .rpc import OutOfRange as OutOfRange
     from .rpc import Pattern as Pattern
+    from .rpc import Peer as Peer
     from .rpc import PermissionDenied as PermissionDenied
     from .rpc import RawCodec as RawCodec
     from .rpc import ResourceExhausted as ResourceExhausted
@@ -73,6 +77,8 @@ if TYPE_CHECKING:
     from .server import Server as Server
     from .server import ServerContext as ServerContext
     from .server import ServerObserver as ServerObserver
+    from .transport.certificates import ClientTLS as ClientTLS
+    from .transport.certificates import ServerTLS as ServerTLS
     from .transport.clock import Clock as Clock
     from .transport.clock import ManualClock as ManualClock
     from .transport.faults import Faults as Faults
@@ -88,9 +94,13 @@ __all__ = [
     "Aborted",
     "AlreadyExists",
     "AsyncInterception",
+    "BearerToken",
     "Call",
+    "CallCredentials",
+    "CallInfo",
     "Cancelled",
     "Channel",
+    "ClientTLS",
     "Clock",
     "Codec",
     "Compression",
@@ -116,6 +126,7 @@ __all__ = [
     "OutOfRange",
     "Outcome",
     "Pattern",
+    "Peer",
     "PermissionDenied",
     "RawCodec",
     "RequestStream",
@@ -125,6 +136,7 @@ __all__ = [
     "Server",
     "ServerContext",
     "ServerObserver",
+    "ServerTLS",
     "Service",
     "ServiceDefinition",
     "Status",
@@ -151,19 +163,20 @@ __all__ = [
 
 _ROOMS = {
     "client": (
-        "Call Channel StreamStream StreamStreamCall StreamUnary StreamUnaryCall "
-        "UnaryStream UnaryStreamCall UnaryUnary UnaryUnaryCall"
+        "BearerToken Call CallCredentials CallInfo Channel StreamStream StreamStreamCall "
+        "StreamUnary StreamUnaryCall UnaryStream UnaryStreamCall UnaryUnary UnaryUnaryCall"
     ),
     "rpc": (
         "Aborted AlreadyExists AsyncInterception Cancelled Codec CODECS Compression COMPRESSIONS "
         "CorruptMessageError DataLoss DeadlineExceeded DeflateCompression FailedPrecondition "
         "GzipCompression InterceptedCall Interception Interceptor Internal InvalidArgument JSON "
         "MessageTooLargeError Metadata Method NotFound Outcome OutOfRange Pattern "
-        "PermissionDenied PROTOBUF RAW RawCodec ResourceExhausted Retry RpcError Service "
+        "Peer PermissionDenied PROTOBUF RAW RawCodec ResourceExhausted Retry RpcError Service "
         "ServiceDefinition Status StatusCode Unauthenticated Unavailable Unimplemented Unknown "
         "ZstdCompression detach placeholder"
     ),
     "server": ("RequestStream Server ServerContext ServerObserver"),
+    "transport.certificates": "ClientTLS ServerTLS",
     "transport.clock": "Clock ManualClock",
     "transport.faults": "Faults",
     "transport.memory": "MemoryNetwork",

@@ -18,6 +18,7 @@ from .rpc.stats import (
     ListenerStats,
     ServerStats,
     SubchannelStats,
+    TlsStats,
 )
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "ListenerStats",
     "ServerStats",
     "SubchannelStats",
+    "TlsStats",
     "find_channel",
     "find_connection",
     "find_listener",

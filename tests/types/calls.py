@@ -47,7 +47,7 @@ async def every_call(call: gyr.Call) -> None:
     assert_type(await call.status(), gyr.Status)
     assert_type((await call.status()).code, gyr.StatusCode)
     assert_type(call.method, str)
-    assert_type(call.peer, str | None)
+    assert_type(call.peer, gyr.Peer | None)
     assert_type(call.deadline, float | None)
     assert_type(call.time_remaining(), float | None)
     assert_type((call.done(), call.cancelled(), call.cancel()), tuple[bool, bool, bool])

@@ -19,7 +19,7 @@ from retail.proto.order_management_pb2 import CombinedShipment, Order
 class Asynchronous(OrderManagementService):
     async def get_order(self, request: StringValue, ctx: gyr.ServerContext) -> Order:
         assert_type(ctx.metadata, gyr.Metadata)
-        assert_type((ctx.method, ctx.peer, ctx.cancelled), tuple[str, str, bool])
+        assert_type((ctx.method, ctx.peer, ctx.cancelled), tuple[str, gyr.Peer, bool])
         assert_type((ctx.deadline, ctx.time_remaining()), tuple[float | None, float | None])
         await ctx.send_initial_metadata({"tenant": "eu"})
         ctx.trailing_metadata.add("tenant", "eu")
@@ -30,7 +30,7 @@ class Asynchronous(OrderManagementService):
         ctx.compress = False
 
         ctx.compression = 7  # type: ignore[assignment]
-        ctx.peer = "ipv4:127.0.0.1:50051"  # type: ignore[misc]
+        ctx.peer = ctx.peer  # type: ignore[misc]
         ctx.trailing_metadata = "tenant"  # type: ignore[assignment]
         return Order(id=request.value)
 

@@ -65,7 +65,7 @@ def calls(call: blocking.StreamStreamCall[StringValue, CombinedShipment]) -> Non
     assert_type(call.initial_metadata(), gyr.Metadata)
     assert_type(call.trailing_metadata(), gyr.Metadata)
     assert_type(call.status(), gyr.Status)
-    assert_type((call.method, call.peer), tuple[str, str | None])
+    assert_type((call.method, call.peer), tuple[str, gyr.Peer | None])
     assert_type((call.deadline, call.time_remaining()), tuple[float | None, float | None])
     assert_type((call.done(), call.cancelled(), call.cancel()), tuple[bool, bool, bool])
 

@@ -4,6 +4,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from ..client.channel import Channel as AsyncChannel
 from ..rpc.metadata import Metadata
+from ..rpc.peer import Peer
 from ..rpc.status import Status
 
 _T = TypeVar("_T")
@@ -35,7 +36,7 @@ class Call:
     def method(self) -> str:
         """What is called, "/package.Service/Method"."""
     @property
-    def peer(self) -> str | None:
+    def peer(self) -> Peer | None:
         """The server's address, as in ServerContext.peer; None before the call has a connection."""
     @property
     def deadline(self) -> float | None:

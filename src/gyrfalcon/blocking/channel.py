@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ..client.channel import Channel as AsyncChannel
+from ..client.credentials import check_credentials, is_async, refusal_of_async
 from ..policy.connectivity import ConnectivityState
 from ..rpc.interceptor import refuse_async
 from .call import Place
@@ -37,12 +38,15 @@ class Channel(Place):
     the parent had under way are the parent's.
 
     Leaving the `with` block closes it. Raises ValueError for a target or an option that makes no
-    sense, TypeError for an interceptor that awaits.
+    sense, TypeError for an interceptor that awaits, and for credentials that do.
     """
 
     @_with_options_of(AsyncChannel)
     def __init__(self, target: str, **options: Any) -> None:
         refuse_async(options.get("interceptors", ()))
+        credentials = options.get("credentials")
+        if credentials is not None and is_async(check_credentials(credentials)):
+            raise refusal_of_async(credentials)
         self._target = target
         self._options = options
         super().__init__(AsyncChannel(target, **options))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from ..rpc.metadata import Metadata
+from ..rpc.peer import Peer
 from ..rpc.status import Status
 from ..transport.callbacks import CALLBACKS
 from .call import StreamStreamCall
@@ -70,7 +71,7 @@ class Future(concurrent.futures.Future[_T]):
         return self._call.method
 
     @property
-    def peer(self) -> str | None:
+    def peer(self) -> Peer | None:
         """The server's address; None before the call has a connection."""
         return self._call.peer
 

@@ -2,6 +2,7 @@ from collections.abc import Iterable
 from typing import Any, Generic, Self, TypeVar
 
 from ..client.call import Call as AsyncCall
+from ..client.credentials import CallCredentials
 from ..rpc.compression import Compression
 from ..rpc.metadata import MetadataLike
 from ..rpc.method import Method
@@ -36,6 +37,7 @@ class UnaryUnary(MultiCallable[_Req, _Res]):
         metadata: MetadataLike = None,
         wait_for_ready: bool = False,
         compression: Compression | str | None = None,
+        credentials: CallCredentials | None = None,
     ) -> _Res:
         """Make a call and wait for its reply. `timeout` in seconds; `metadata` a mapping or pairs.
         Raises the call's RpcError."""
@@ -47,6 +49,7 @@ class UnaryUnary(MultiCallable[_Req, _Res]):
         metadata: MetadataLike = None,
         wait_for_ready: bool = False,
         compression: Compression | str | None = None,
+        credentials: CallCredentials | None = None,
     ) -> Future[_Res]:
         """Make a call; returns its Future at once."""
     def start(
@@ -59,6 +62,7 @@ class UnaryUnary(MultiCallable[_Req, _Res]):
         metadata: MetadataLike = None,
         wait_for_ready: bool = False,
         compression: Compression | str | None = None,
+        credentials: CallCredentials | None = None,
     ) -> QueuedCall[_Req, _Res]:
         """Make a call; returns it at once. When it is over an event with the tag goes to the
         queue, whose `result()` is the reply."""
@@ -74,6 +78,7 @@ class UnaryStream(MultiCallable[_Req, _Res]):
         metadata: MetadataLike = None,
         wait_for_ready: bool = False,
         compression: Compression | str | None = None,
+        credentials: CallCredentials | None = None,
     ) -> UnaryStreamCall[_Res]:
         """Make a call; iterate what it returns. `timeout` in seconds; `metadata` a mapping or
         pairs."""
@@ -85,6 +90,7 @@ class UnaryStream(MultiCallable[_Req, _Res]):
         metadata: MetadataLike = None,
         wait_for_ready: bool = False,
         compression: Compression | str | None = None,
+        credentials: CallCredentials | None = None,
     ) -> Future[list[_Res]]:
         """Make a call; returns a Future of the list of its replies at once."""
     def start(
@@ -97,6 +103,7 @@ class UnaryStream(MultiCallable[_Req, _Res]):
         metadata: MetadataLike = None,
         wait_for_ready: bool = False,
         compression: Compression | str | None = None,
+        credentials: CallCredentials | None = None,
     ) -> QueuedCall[_Req, _Res]:
         """Make a call; returns it at once, to be read with tags. An event with this tag tells that
         it has begun."""
@@ -112,6 +119,7 @@ class StreamUnary(MultiCallable[_Req, _Res]):
         metadata: MetadataLike = None,
         wait_for_ready: bool = False,
         compression: Compression | str | None = None,
+        credentials: CallCredentials | None = None,
     ) -> _Res:
         """Make a call with the requests of an iterable, and wait for its reply. An iterator is
         advanced in a thread of its own, in a copy of the caller's context."""
@@ -123,6 +131,7 @@ class StreamUnary(MultiCallable[_Req, _Res]):
         metadata: MetadataLike = None,
         wait_for_ready: bool = False,
         compression: Compression | str | None = None,
+        credentials: CallCredentials | None = None,
     ) -> StreamUnaryFuture[_Req, _Res]:
         """Make a call; returns its Future at once. Without requests: `send()` them."""
     def start(
@@ -135,6 +144,7 @@ class StreamUnary(MultiCallable[_Req, _Res]):
         metadata: MetadataLike = None,
         wait_for_ready: bool = False,
         compression: Compression | str | None = None,
+        credentials: CallCredentials | None = None,
     ) -> QueuedCall[_Req, _Res]:
         """Make a call; returns it at once, to be written to with tags (or with the requests of an
         iterable). An event with this tag tells that it has begun."""
@@ -150,6 +160,7 @@ class StreamStream(MultiCallable[_Req, _Res]):
         metadata: MetadataLike = None,
         wait_for_ready: bool = False,
         compression: Compression | str | None = None,
+        credentials: CallCredentials | None = None,
     ) -> StreamStreamCall[_Req, _Res]:
         """Make a call; iterate what it returns. `requests`: an iterable, whose iterator is advanced
         in a thread of its own; None: `send()` them yourself."""
@@ -161,6 +172,7 @@ class StreamStream(MultiCallable[_Req, _Res]):
         metadata: MetadataLike = None,
         wait_for_ready: bool = False,
         compression: Compression | str | None = None,
+        credentials: CallCredentials | None = None,
     ) -> Future[list[_Res]]:
         """Make a call; returns a Future of the list of its replies at once."""
     def start(
@@ -173,6 +185,7 @@ class StreamStream(MultiCallable[_Req, _Res]):
         metadata: MetadataLike = None,
         wait_for_ready: bool = False,
         compression: Compression | str | None = None,
+        credentials: CallCredentials | None = None,
     ) -> QueuedCall[_Req, _Res]:
         """Make a call; returns it at once, to be written to and read with tags. An event with this
         tag tells that it has begun."""

@@ -49,13 +49,14 @@ cdef class MultiCallable:
         return loop
 
     cdef object open(self, SharedLoop loop, request, timeout, metadata, wait_for_ready,
-                     compression):
+                     compression, credentials):
         """Begin a call (inside the loop)."""
         return self.native(request, timeout=timeout, metadata=metadata,
-                           wait_for_ready=wait_for_ready, compression=compression)
+                           wait_for_ready=wait_for_ready, compression=compression,
+                           credentials=credentials)
 
     cdef object open_stream(self, SharedLoop loop, requests, timeout, metadata, wait_for_ready,
-                            compression):
+                            compression, credentials):
         """Begin a call with many requests and have them sent (inside the loop)."""
         cdef AsyncCall call
         if hasattr(requests, "__aiter__") and not hasattr(requests, "__iter__"):
@@ -66,10 +67,12 @@ cdef class MultiCallable:
                                 and not hooks_requests(self.channel.inner)):
             # Taking the next of these never waits: whoever leads sends them.
             return self.native(requests, timeout=timeout, metadata=metadata,
-                               wait_for_ready=wait_for_ready, compression=compression)
+                               wait_for_ready=wait_for_ready, compression=compression,
+                               credentials=credentials)
         iterator = iter_requests(self, requests)
         call = self.native(None, timeout=timeout, metadata=metadata,
-                           wait_for_ready=wait_for_ready, compression=compression)
+                           wait_for_ready=wait_for_ready, compression=compression,
+                           credentials=credentials)
         threading.Thread(
             target=copy_context().run, args=(send_requests, loop, call, iterator),
             name="gyrfalcon-sender", daemon=True).start()
@@ -178,36 +181,37 @@ cdef class UnaryUnary(MultiCallable):
         self.kind = client.UnaryUnary
 
     def __call__(self, request, *, timeout=None, metadata=None, wait_for_ready=False,
-                 compression=None):
+                 compression=None, credentials=None):
         """Make a call and wait for its reply. `timeout` in seconds; `metadata` a mapping or pairs.
         Raises the call's RpcError."""
         cdef SharedLoop loop = self.bind()
         loop.enter()
         try:
-            return wait_for_reply(
-                loop, self.open(loop, request, timeout, metadata, wait_for_ready, compression))
+            return wait_for_reply(loop, self.open(
+                loop, request, timeout, metadata, wait_for_ready, compression, credentials))
         finally:
             loop.leave()
 
     def future(self, request, *, timeout=None, metadata=None, wait_for_ready=False,
-               compression=None):
+               compression=None, credentials=None):
         """Make a call; returns its Future at once."""
         cdef SharedLoop loop = self.bind()
         loop.enter()
         try:
             return make_future(Future, self, loop, self.open(
-                loop, request, timeout, metadata, wait_for_ready, compression))
+                loop, request, timeout, metadata, wait_for_ready, compression, credentials))
         finally:
             loop.leave()
 
     def start(self, request, *, queue, tag, timeout=None, metadata=None, wait_for_ready=False,
-              compression=None):
+              compression=None, credentials=None):
         """Make a call; returns it at once. When it is over an event with the tag goes to the
         queue, whose `result()` is the reply."""
         cdef SharedLoop loop = self.bind()
         return start_call(
             loop, self.channel, queue, tag,
-            lambda: self.open(loop, request, timeout, metadata, wait_for_ready, compression))
+            lambda: self.open(loop, request, timeout, metadata, wait_for_ready, compression,
+                              credentials))
 
 
 cdef class UnaryStream(MultiCallable):
@@ -217,37 +221,38 @@ cdef class UnaryStream(MultiCallable):
         self.kind = client.UnaryStream
 
     def __call__(self, request, *, timeout=None, metadata=None, wait_for_ready=False,
-                 compression=None):
+                 compression=None, credentials=None):
         """Make a call; iterate what it returns. `timeout` in seconds; `metadata` a mapping or
         pairs."""
         cdef SharedLoop loop = self.bind()
         loop.enter()
         try:
             return adopt(UnaryStreamCall.__new__(UnaryStreamCall), self.open(
-                loop, request, timeout, metadata, wait_for_ready, compression),
+                loop, request, timeout, metadata, wait_for_ready, compression, credentials),
                 loop, self.channel)
         finally:
             loop.leave()
 
     def future(self, request, *, timeout=None, metadata=None, wait_for_ready=False,
-               compression=None):
+               compression=None, credentials=None):
         """Make a call; returns a Future of the list of its replies at once."""
         cdef SharedLoop loop = self.bind()
         loop.enter()
         try:
             return make_future(Future, self, loop, self.open(
-                loop, request, timeout, metadata, wait_for_ready, compression))
+                loop, request, timeout, metadata, wait_for_ready, compression, credentials))
         finally:
             loop.leave()
 
     def start(self, request, *, queue, tag, timeout=None, metadata=None, wait_for_ready=False,
-              compression=None):
+              compression=None, credentials=None):
         """Make a call; returns it at once, to be read with tags. An event with this tag tells that
         it has begun."""
         cdef SharedLoop loop = self.bind()
         return start_call(
             loop, self.channel, queue, tag,
-            lambda: self.open(loop, request, timeout, metadata, wait_for_ready, compression))
+            lambda: self.open(loop, request, timeout, metadata, wait_for_ready, compression,
+                              credentials))
 
 
 cdef class StreamUnary(MultiCallable):
@@ -257,7 +262,7 @@ cdef class StreamUnary(MultiCallable):
         self.kind = client.StreamUnary
 
     def __call__(self, requests, *, timeout=None, metadata=None, wait_for_ready=False,
-                 compression=None):
+                 compression=None, credentials=None):
         """Make a call with the requests of an iterable, and wait for its reply. An iterator is
         advanced in a thread of its own, in a copy of the caller's context."""
         cdef SharedLoop loop = self.bind()
@@ -268,30 +273,30 @@ cdef class StreamUnary(MultiCallable):
         loop.enter()
         try:
             return wait_for_reply(loop, self.open_stream(
-                loop, requests, timeout, metadata, wait_for_ready, compression))
+                loop, requests, timeout, metadata, wait_for_ready, compression, credentials))
         finally:
             loop.leave()
 
     def future(self, requests=None, *, timeout=None, metadata=None, wait_for_ready=False,
-               compression=None):
+               compression=None, credentials=None):
         """Make a call; returns its Future at once. Without requests: `send()` them."""
         cdef SharedLoop loop = self.bind()
         loop.enter()
         try:
             return make_future(StreamUnaryFuture, self, loop, self.open_stream(
-                loop, requests, timeout, metadata, wait_for_ready, compression))
+                loop, requests, timeout, metadata, wait_for_ready, compression, credentials))
         finally:
             loop.leave()
 
     def start(self, requests=None, *, queue, tag, timeout=None, metadata=None,
-              wait_for_ready=False, compression=None):
+              wait_for_ready=False, compression=None, credentials=None):
         """Make a call; returns it at once, to be written to with tags (or with the requests of an
         iterable). An event with this tag tells that it has begun."""
         cdef SharedLoop loop = self.bind()
         return start_call(
             loop, self.channel, queue, tag,
             lambda: self.open_stream(
-                loop, requests, timeout, metadata, wait_for_ready, compression))
+                loop, requests, timeout, metadata, wait_for_ready, compression, credentials))
 
 
 cdef class StreamStream(MultiCallable):
@@ -301,35 +306,35 @@ cdef class StreamStream(MultiCallable):
         self.kind = client.StreamStream
 
     def __call__(self, requests=None, *, timeout=None, metadata=None, wait_for_ready=False,
-                 compression=None):
+                 compression=None, credentials=None):
         """Make a call; iterate what it returns. `requests`: an iterable, whose iterator is advanced
         in a thread of its own; None: `send()` them yourself."""
         cdef SharedLoop loop = self.bind()
         loop.enter()
         try:
             return adopt(StreamStreamCall.__new__(StreamStreamCall), self.open_stream(
-                loop, requests, timeout, metadata, wait_for_ready, compression),
+                loop, requests, timeout, metadata, wait_for_ready, compression, credentials),
                 loop, self.channel)
         finally:
             loop.leave()
 
     def future(self, requests, *, timeout=None, metadata=None, wait_for_ready=False,
-               compression=None):
+               compression=None, credentials=None):
         """Make a call; returns a Future of the list of its replies at once."""
         cdef SharedLoop loop = self.bind()
         loop.enter()
         try:
             return make_future(Future, self, loop, self.open_stream(
-                loop, requests, timeout, metadata, wait_for_ready, compression))
+                loop, requests, timeout, metadata, wait_for_ready, compression, credentials))
         finally:
             loop.leave()
 
     def start(self, requests=None, *, queue, tag, timeout=None, metadata=None,
-              wait_for_ready=False, compression=None):
+              wait_for_ready=False, compression=None, credentials=None):
         """Make a call; returns it at once, to be written to and read with tags. An event with this
         tag tells that it has begun."""
         cdef SharedLoop loop = self.bind()
         return start_call(
             loop, self.channel, queue, tag,
             lambda: self.open_stream(
-                loop, requests, timeout, metadata, wait_for_ready, compression))
+                loop, requests, timeout, metadata, wait_for_ready, compression, credentials))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from ..rpc.compression import Compression
 from ..rpc.metadata import Metadata, MetadataLike
 from ..rpc.method import Method
+from ..rpc.peer import Peer
 from .completion_queue import CompletionQueue, Operation
 from .served_call import ServedCall, Step, Ticket
 
@@ -73,7 +74,7 @@ class QueueCall(Generic[Req, Res]):
         return self._context.metadata
 
     @property
-    def peer(self) -> str:
+    def peer(self) -> Peer:
         """The client's address, as in `ServerContext.peer`."""
         return self._context.peer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import sys
 import warnings
 from collections.abc import Callable, Iterable
@@ -14,6 +15,7 @@ from ..rpc.method import Service, ServiceDefinition
 from ..rpc.options import check_seconds
 from ..rpc.stats import ServerStats
 from ..server.server import Server as AsyncServer
+from ..transport.certificates import ServerTLS
 from ..transport.loops import LoopThread
 from ..transport.network import Network
 
@@ -31,6 +33,8 @@ class ServerOptions(TypedDict, total=False):
     interceptors: Iterable[Interceptor]
     access_log: bool
     grace: float
+    tls: ServerTLS | ssl.SSLContext | None
+    handshake_timeout: float
     stream_window: int
     connection_window: int
     max_unread_bytes: int

@@ -16,6 +16,8 @@ import click
 
 import gyrfalcon as gyr
 
+from .security import security_options
+
 if TYPE_CHECKING:
     FloatType = click.ParamType[float]
     PairType = click.ParamType[tuple[str, str | bytes]]
@@ -173,9 +175,6 @@ def connecting_options(timeout: float | None = None) -> Callable[[Callable[..., 
             help="Compress the requests.",
         ),
         click.option("--authority", metavar="HOST", help="The :authority of the calls."),
-        click.option(
-            "--plaintext", is_flag=True, help="Call without TLS, which is the default so far."
-        ),
     )
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -189,7 +188,7 @@ def connecting_options(timeout: float | None = None) -> Callable[[Callable[..., 
             max_receive_bytes: int,
             compression: str | None,
             authority: str | None,
-            plaintext: bool,
+            security: dict[str, Any],
             **others: Any,
         ) -> Any:
             channel_options = {
@@ -198,11 +197,12 @@ def connecting_options(timeout: float | None = None) -> Callable[[Callable[..., 
                 "compression": compression,
                 "authority": authority,
                 "user_agent": "gyr",
+                **security,
             }
             connecting = Connecting(list(metadata), timeout, wait_for_ready, channel_options)
             return function(connecting=connecting, **others)
 
-        return _with_options(command, options)
+        return _with_options(security_options(command), options)
 
     return add
 

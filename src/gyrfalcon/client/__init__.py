@@ -12,9 +12,13 @@ from .call import (
     UnaryUnaryCall,
 )
 from .channel import Channel
+from .credentials import BearerToken, CallCredentials, CallInfo
 
 __all__ = [
+    "BearerToken",
     "Call",
+    "CallCredentials",
+    "CallInfo",
     "Channel",
     "StreamStream",
     "StreamStreamCall",

@@ -25,6 +25,7 @@ cdef enum Step:
 cdef class ClientDriver(Driver):
     cdef object owner               # the subchannel
     cdef bint announced
+    cdef readonly bint speaks_tls   # the server answered with TLS's alert
     cdef bint usable                # READY, and takes new streams
     cdef uint64_t calls_succeeded
 
@@ -46,6 +47,7 @@ cdef class CallPlace:
     cdef uint64_t calls_succeeded
     cdef uint64_t calls_failed
     cdef readonly Interceptors interceptors
+    cdef readonly object credentials    # of the calls that have none of their own
     cdef tuple propagate            # keys of metadata that go along with nested calls
 
     cdef int bind(self) except -1
@@ -83,6 +85,7 @@ cdef class Call(Nested):
     cdef bint reply_taken
     cdef bint waits_for_connection
     cdef bint given_up              # cancelled here, or past its deadline
+    cdef Interceptors interceptors  # the channel's, and what authorizes the call
     cdef Interception interception
     cdef list kept                  # replies that have passed the interceptors, the last first
 

@@ -10,12 +10,14 @@ from ..rpc.codec import Codec
 from ..rpc.compression import Compression
 from ..rpc.metadata import Metadata, MetadataLike
 from ..rpc.method import Method
+from ..rpc.peer import Peer
 from ..rpc.stats import CallStats
 from ..rpc.status import Status
 from ..transport.clock import Clock
 from ..transport.driver import Driver
 from ..transport.interception import Interceptors
 from ..transport.propagation import Nested
+from .credentials import CallCredentials
 from .subchannel import Subchannel
 
 _Req = TypeVar("_Req")
@@ -36,6 +38,8 @@ class ClientDriver(Driver):
         clock: Clock | None = None,
     ) -> None: ...
     def call_stats(self) -> CallStats: ...
+    @property
+    def speaks_tls(self) -> bool: ...
     @property
     def takes_calls(self) -> bool: ...
     def cancel_calls(self) -> None: ...
@@ -58,7 +62,10 @@ class CallPlace:
         clock: Clock,
         interceptors: Interceptors | None = None,
         propagate: tuple[str, ...] | None = None,
+        credentials: CallCredentials | None = None,
     ) -> None: ...
+    @property
+    def credentials(self) -> CallCredentials | None: ...
     @property
     def interceptors(self) -> Interceptors | None: ...
     @property
@@ -74,6 +81,8 @@ class CallPlace:
     def call_stats(self) -> CallStats: ...
     def bind_loop(self) -> None: ...
     def codec_for(self, method: Method[Any, Any]) -> Codec: ...
+    def authorize(self, credentials: CallCredentials) -> Interceptors:
+        """The interceptors of a call with these credentials (the channel makes them)."""
     def place(self, call: Call) -> None: ...
 
 class CallLink(Sink):
@@ -92,7 +101,7 @@ class Call(Nested):
     def method(self) -> str:
         """What is called, "/package.Service/Method"."""
     @property
-    def peer(self) -> str | None:
+    def peer(self) -> Peer | None:
         """The server's address, as in ServerContext.peer; None before the call has a connection."""
     @property
     def deadline(self) -> float | None:
@@ -201,6 +210,7 @@ class UnaryUnary(MultiCallable[_Req, _Res]):
         metadata: MetadataLike = None,
         wait_for_ready: bool = False,
         compression: Compression | str | None = None,
+        credentials: CallCredentials | None = None,
     ) -> UnaryUnaryCall[_Res]:
         """Make a call. `timeout` in seconds; `metadata` a mapping or pairs."""
 
@@ -215,6 +225,7 @@ class UnaryStream(MultiCallable[_Req, _Res]):
         metadata: MetadataLike = None,
         wait_for_ready: bool = False,
         compression: Compression | str | None = None,
+        credentials: CallCredentials | None = None,
     ) -> UnaryStreamCall[_Res]:
         """Make a call. `timeout` in seconds; `metadata` a mapping or pairs."""
 
@@ -229,6 +240,7 @@ class StreamUnary(MultiCallable[_Req, _Res]):
         metadata: MetadataLike = None,
         wait_for_ready: bool = False,
         compression: Compression | str | None = None,
+        credentials: CallCredentials | None = None,
     ) -> StreamUnaryCall[_Req, _Res]:
         """Make a call. `requests`: an iterable or async iterable; None: `send()` them yourself."""
 
@@ -243,6 +255,7 @@ class StreamStream(MultiCallable[_Req, _Res]):
         metadata: MetadataLike = None,
         wait_for_ready: bool = False,
         compression: Compression | str | None = None,
+        credentials: CallCredentials | None = None,
     ) -> StreamStreamCall[_Req, _Res]:
         """Make a call. `requests`: an iterable or async iterable; None: `send()` them yourself."""
 

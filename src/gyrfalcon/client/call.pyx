@@ -77,6 +77,8 @@ cdef class ClientDriver(Driver):
 
     cdef int received(self) except -1:
         if not self.announced:
+            # An alert (RFC 8446 6): no frame of HTTP/2 begins like that here.
+            self.speaks_tls |= self.buffer_data[0] == 0x15 and self.buffer_data[1] == 0x03
             if self.connection.settings_received:
                 self.announced = True
                 self.usable = True
@@ -137,7 +139,7 @@ cdef class CallPlace:
 
     def __init__(self, *, target_name, double default_timeout, size_t max_receive_bytes,
                  Py_ssize_t max_send_bytes, compression, Clock clock not None,
-                 Interceptors interceptors=None, tuple propagate=None):
+                 Interceptors interceptors=None, tuple propagate=None, credentials=None):
         self.clock = clock
         channel_made()
         self.target_name = target_name
@@ -147,6 +149,7 @@ cdef class CallPlace:
         self.compression = compression
         self.interceptors = interceptors
         self.propagate = propagate
+        self.credentials = credentials
 
     def set_direct(self, ClientDriver driver):
         """Send calls there without asking a picker; None: ask."""
@@ -185,6 +188,10 @@ cdef class CallPlace:
     def codec_for(self, method):
         """The codec of a method's messages on this channel."""
         return method.codec
+
+    def authorize(self, credentials):
+        """The interceptors of a call with these credentials (the channel makes them)."""
+        raise AssertionError("a channel authorizes calls")
 
     def place(self, Call call):
         """Find a connection for a call that has no direct one (the channel does)."""
@@ -949,7 +956,7 @@ cdef class MultiCallable:
         self.server_streaming = method.pattern.server_streaming
 
     cdef int prepare(self, Call call, timeout, metadata, bint wait_for_ready,
-                     compression) except -1:
+                     compression, credentials) except -1:
         cdef CallPlace channel = self.channel
         cdef CallScope scope
         cdef double seconds, bound
@@ -986,6 +993,10 @@ cdef class MultiCallable:
         else:
             chosen = COMPRESSIONS.choose(compression)
             call.own_compression = None if chosen.name == "identity" else chosen
+        call.interceptors = channel.interceptors
+        if credentials is not None or channel.credentials is not None:
+            call.interceptors = channel.authorize(
+                channel.credentials if credentials is None else credentials)
         scope = current_scope() if has_servers else None
         if scope is not None:
             bound = scope.expiry_by(channel.clock)
@@ -997,15 +1008,15 @@ cdef class MultiCallable:
         return 0
 
     cdef int send_one(self, Call call, request) except -1:
-        if self.channel.interceptors is not None:
-            return self.channel.interceptors.begin(call, request)
+        if call.interceptors is not None:
+            return call.interceptors.begin(call, request)
         call.request = pack_request(call, request, False)
         call.half_closed = True
         return call.launch()
 
     cdef int send_many(self, Call call, requests) except -1:
-        if self.channel.interceptors is not None:
-            self.channel.interceptors.begin(call, None)
+        if call.interceptors is not None:
+            call.interceptors.begin(call, None)
         else:
             call.launch()
         if requests is not None and call.outcome is None:
@@ -1023,10 +1034,10 @@ cdef class UnaryUnary(MultiCallable):
     """A method with one request and one reply."""
 
     def __call__(self, request, *, timeout=None, metadata=None, bint wait_for_ready=False,
-                 compression=None):
+                 compression=None, credentials=None):
         """Make a call. `timeout` in seconds; `metadata` a mapping or pairs."""
         cdef UnaryUnaryCall call = UnaryUnaryCall.__new__(UnaryUnaryCall)
-        self.prepare(call, timeout, metadata, wait_for_ready, compression)
+        self.prepare(call, timeout, metadata, wait_for_ready, compression, credentials)
         self.send_one(call, request)
         return call
 
@@ -1035,10 +1046,10 @@ cdef class UnaryStream(MultiCallable):
     """A method with one request and many replies."""
 
     def __call__(self, request, *, timeout=None, metadata=None, bint wait_for_ready=False,
-                 compression=None):
+                 compression=None, credentials=None):
         """Make a call. `timeout` in seconds; `metadata` a mapping or pairs."""
         cdef UnaryStreamCall call = UnaryStreamCall.__new__(UnaryStreamCall)
-        self.prepare(call, timeout, metadata, wait_for_ready, compression)
+        self.prepare(call, timeout, metadata, wait_for_ready, compression, credentials)
         self.send_one(call, request)
         return call
 
@@ -1047,10 +1058,10 @@ cdef class StreamUnary(MultiCallable):
     """A method with many requests and one reply."""
 
     def __call__(self, requests=None, *, timeout=None, metadata=None, bint wait_for_ready=False,
-                 compression=None):
+                 compression=None, credentials=None):
         """Make a call. `requests`: an iterable or async iterable; None: `send()` them yourself."""
         cdef StreamUnaryCall call = StreamUnaryCall.__new__(StreamUnaryCall)
-        self.prepare(call, timeout, metadata, wait_for_ready, compression)
+        self.prepare(call, timeout, metadata, wait_for_ready, compression, credentials)
         self.send_many(call, check_iterable(self, requests))
         return call
 
@@ -1059,10 +1070,10 @@ cdef class StreamStream(MultiCallable):
     """A method with many requests and many replies."""
 
     def __call__(self, requests=None, *, timeout=None, metadata=None, bint wait_for_ready=False,
-                 compression=None):
+                 compression=None, credentials=None):
         """Make a call. `requests`: an iterable or async iterable; None: `send()` them yourself."""
         cdef StreamStreamCall call = StreamStreamCall.__new__(StreamStreamCall)
-        self.prepare(call, timeout, metadata, wait_for_ready, compression)
+        self.prepare(call, timeout, metadata, wait_for_ready, compression, credentials)
         self.send_many(call, check_iterable(self, requests))
         return call
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -22,7 +23,7 @@ from ..policy.balancer import (
 from ..policy.connectivity import ConnectivityState
 from ..policy.pick_first import PickFirst
 from ..policy.resolver import Resolution, Resolver, ResolverFactory, StaticResolver
-from ..policy.target import Address, parse_target
+from ..policy.target import Address, host_of, parse_target
 from ..rpc.codec import CODECS, PROTOBUF, Codec
 from ..rpc.compression import COMPRESSIONS, Compression
 from ..rpc.interceptor import Interceptor, check_interceptors
@@ -31,10 +32,12 @@ from ..rpc.method import Method
 from ..rpc.options import check_connection_options, check_header_text, check_int, check_seconds
 from ..rpc.stats import CHANNELS, ChannelStats, latest
 from ..rpc.status import Status, StatusCode
+from ..transport.certificates import ClientTLS, check_server_name, choose_client_settings
 from ..transport.dns import DnsResolver
 from ..transport.network import SYSTEM_NETWORK, Network
 from ..wire.grpc import RequestTemplate
 from .call import Call, CallPlace
+from .credentials import PLAINTEXT_REFUSAL, Authorizer, CallCredentials, check_credentials
 from .interception import ClientInterceptors
 from .subchannel import Subchannel
 
@@ -60,6 +63,11 @@ class Channel(CallPlace):
     - `codec`: of the methods that have none of their own ("json" or a Codec; None: protobuf);
     - `user_agent`: stands before Gyrfalcon's own;
     - `authority`: the `:authority` of the calls, instead of the target's;
+    - `tls`: whom to trust and what to prove oneself with, a ClientTLS or an ssl.SSLContext, which
+      gets ALPN set to "h2"; True: the system's authorities (None: plaintext);
+    - `credentials`: what gives each call a token or other metadata, a function of a CallInfo or a
+      BearerToken; a call may have its own; `allow_plaintext_credentials`: send them without TLS too
+      (False: such a channel is refused, and such a call ends with UNAUTHENTICATED);
     - `connect_timeout`: seconds for one attempt to connect (20);
     - `interceptors`: what every call passes through, the outermost first (Interceptor);
     - `propagate`: keys of metadata that calls made while serving another take along from it;
@@ -88,6 +96,9 @@ class Channel(CallPlace):
         codec: Codec | str | None = None,
         user_agent: str | None = None,
         authority: str | None = None,
+        tls: ClientTLS | ssl.SSLContext | bool | None = None,
+        credentials: CallCredentials | None = None,
+        allow_plaintext_credentials: bool = False,
         connect_timeout: float = 20.0,
         interceptors: Iterable[Interceptor] = (),
         propagate: Iterable[str] = (),
@@ -121,14 +132,25 @@ class Channel(CallPlace):
             clock=self._network.clock,
             interceptors=ClientInterceptors(found) if found else None,
             propagate=check_keys("propagate", propagate) or None,
+            credentials=None if credentials is None else check_credentials(credentials),
         )
         self._codec = CODECS.choose(codec)
         self._resolvers = dict(resolvers or {})
         self._target = parse_target(target, self._resolvers)
         self.canonical_target = self._target.canonical
-        self._authority = check_header_text("authority", authority or self._target.authority)
+        settings = choose_client_settings(tls)
+        named = None if settings is None else settings.server_name
+        called = authority or named or self._target.authority
+        self._authority = check_header_text("authority", called)
         if b" " in self._authority:
             raise ValueError(f"authority={authority!r} has a blank in it: write a host and a port")
+        self._tls = None
+        if settings is not None:
+            self._tls = settings, named or check_server_name(host_of(called))
+        self._hides_credentials = self._tls is None and not allow_plaintext_credentials
+        if self._hides_credentials and credentials is not None:
+            raise ValueError(PLAINTEXT_REFUSAL)
+        self._authorizer: Authorizer | None = None
         agent = f"{user_agent} {_USER_AGENT}" if user_agent else _USER_AGENT
         self._user_agent = check_header_text("user_agent", agent)
         self._connect_timeout = check_seconds("connect_timeout", connect_timeout, zero=False)
@@ -145,7 +167,7 @@ class Channel(CallPlace):
         # Ordered, so that calls that wait go in the order they were made.
         self._waiting: dict[Call, None] = {}
         self._held: set[Call] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._reason = "the channel has not connected yet"
         self._created = time.time()
         # Of calls that had to wait for a connection, and of subchannels that are gone; the others
@@ -240,7 +262,7 @@ class Channel(CallPlace):
             template = self._templates[method] = RequestTemplate(
                 method.path.encode("ascii"),
                 self._authority,
-                b"http",
+                b"http" if self._tls is None else b"https",
                 self._user_agent,
                 self.codec_for(method).name,
             )
@@ -251,6 +273,17 @@ class Channel(CallPlace):
         if self._codec is not None and method.codec is PROTOBUF:
             return self._codec
         return method.codec
+
+    def authorize(self, credentials: CallCredentials) -> ClientInterceptors:
+        """The interceptors of a call with these credentials."""
+        if self._authorizer is None:
+            self._authorizer = Authorizer(
+                () if self.interceptors is None else self.interceptors.interceptors,
+                self._authority.decode(),
+                PLAINTEXT_REFUSAL if self._hides_credentials else None,
+                self.own,
+            )
+        return self._authorizer.choose(credentials, self._loop)
 
     def place(self, call: Call) -> None:
         """Find a connection for a call, or let it wait for one."""
@@ -272,7 +305,7 @@ class Channel(CallPlace):
         """Undo `hold`."""
         self._held.discard(call)
 
-    def own(self, task: asyncio.Task[None]) -> None:
+    def own(self, task: asyncio.Task[Any]) -> None:
         """Keep a task that runs interceptors, and end it with the channel."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -287,6 +320,7 @@ class Channel(CallPlace):
             self._connection_options,
             self._connect_timeout,
             self._network,
+            self._tls,
             self._subchannel_changed,
             self._forget_subchannel,
         )

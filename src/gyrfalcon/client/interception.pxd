@@ -19,7 +19,7 @@ cdef class ClientInterception(Interception):
     cdef object timer               # until the call is made again
     cdef object misfit              # why the request could not be encoded
     cdef object request_metadata
-    cdef str peer_name
+    cdef object peer_name
     cdef double expiry
     cdef CallOutcome as_it_came     # the outcome of the attempt itself
     cdef bint beginning             # shared: the thread that makes the call is at it

@@ -3,6 +3,7 @@ from typing import Any
 
 from ..rpc.metadata import Metadata
 from ..rpc.method import Pattern
+from ..rpc.peer import Peer
 from ..transport.interception import Interception, Interceptors
 
 log: logging.Logger
@@ -26,7 +27,7 @@ class ClientInterception(Interception):
     def metadata(self) -> Metadata:
         """The metadata of the request."""
     @property
-    def peer(self) -> str | None:
+    def peer(self) -> Peer | None:
         """The server's address; None before the call has a connection."""
     @property
     def deadline(self) -> float | None:

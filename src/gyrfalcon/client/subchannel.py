@@ -16,8 +16,10 @@ from ..policy.connectivity import ConnectivityState
 from ..policy.target import Address
 from ..rpc.stats import SUBCHANNELS, CallStats, SubchannelStats
 from ..rpc.status import Status, StatusCode
+from ..transport.certificates import TlsSettings
 from ..transport.network import Network
 from ..transport.timeouts import timeout_at, wait
+from ..transport.tls import TlsProtocol
 from .call import ClientDriver
 
 Changed = Callable[["Subchannel", ConnectivityState, Status | None], None]
@@ -34,7 +36,8 @@ class ClientProtocol(ClientDriver, asyncio.BufferedProtocol):
 class Subchannel:
     """As `policy.balancer.Subchannel` describes it; `changed` hears of its states.
 
-    It belongs to one loop. `forget` is called when it is shut down and its last connection gone.
+    It belongs to one loop. `tls`: the settings, and the name that the server's certificate has to
+    be good for. `forget` is called when it is shut down and its last connection gone.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Subchannel:
         connection_options: Mapping[str, Any],
         connect_timeout: float,
         network: Network,
+        tls: tuple[TlsSettings, str] | None,
         changed: Changed,
         forget: Callable[[Subchannel], None],
     ) -> None:
@@ -52,6 +56,7 @@ class Subchannel:
         self._loop = loop
         self._network = network
         self._clock = network.clock
+        self._tls = tls
         self._connection_options = connection_options
         self._changed = changed
         self._forget = forget
@@ -134,6 +139,8 @@ class Subchannel:
             closed.set_result(None)
         if self._handshake is not None and driver is self._newest and not self._handshake.done():
             reason = str(error) if error else "the server closed the connection"
+            if driver.speaks_tls:
+                reason = "the server speaks TLS: give the channel tls=gyrfalcon.ClientTLS(...)"
             self._handshake.set_exception(ConnectionError(reason))
         if driver is self.driver:
             self.driver = None
@@ -181,8 +188,12 @@ class Subchannel:
         self._step = f"connect to {self.address}"
         self._handshake = handshake = self._loop.create_future()
         try:
-            await self._network.connect(self._loop, driver, self.address)
-            self._connections[driver] = self._loop.create_future()
+            if self._tls is None:
+                await self._network.connect(self._loop, driver, self.address)
+            else:
+                await self._connect_tls(driver, *self._tls)
+            if not driver.lost:
+                self._connections[driver] = self._loop.create_future()
             self._step = f"HTTP/2 handshake with {self.address}"
             await handshake
         except BaseException:
@@ -192,6 +203,32 @@ class Subchannel:
             self._handshake = None
             handshake.cancel()
         return driver
+
+    async def _connect_tls(
+        self, driver: ClientProtocol, settings: TlsSettings, server_name: str
+    ) -> None:
+        over = self._loop.create_future()
+
+        def tell(layer: TlsProtocol, error: Exception | None) -> None:
+            if over.done():
+                return
+            if error is None:
+                over.set_result(None)
+            else:
+                over.set_exception(error)
+
+        layer = TlsProtocol(
+            self._loop, self._clock, settings, lambda: driver, tell, server_name=server_name
+        )
+        try:
+            await self._network.connect(self._loop, layer, self.address)
+            self._step = f"TLS handshake with {self.address}"
+            await over
+        except BaseException:
+            layer.abort()
+            raise
+        finally:
+            over.cancel()
 
     def _fail(self, reason: str) -> None:
         if self._shut_down:

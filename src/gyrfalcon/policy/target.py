@@ -122,6 +122,14 @@ def parse_listen_address(text: str) -> Address:
     return TcpAddress(_host(text, host) if host else "", _port(text, port, 0, 0))
 
 
+def host_of(authority: str) -> str:
+    """The host of an authority, as certificates name it: without port, brackets and final dot."""
+    if authority.startswith("["):
+        return authority[1:].partition("]")[0]
+    host, _, port = authority.rpartition(":")
+    return (host if port.isdecimal() and host else authority).removesuffix(".")
+
+
 def _ip_target(text: str, scheme: str, rest: str) -> Target:
     addresses: list[Address] = []
     authority = ""

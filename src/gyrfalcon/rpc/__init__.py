@@ -48,6 +48,7 @@ from .interceptor import (
 )
 from .metadata import Metadata, MetadataLike, pairs
 from .method import Method, Pattern, Service, ServiceDefinition, placeholder
+from .peer import Peer
 from .propagation import detach
 from .status import OK, Status, StatusCode, code_from_http, code_from_reset
 
@@ -88,6 +89,7 @@ __all__ = [
     "OutOfRange",
     "Outcome",
     "Pattern",
+    "Peer",
     "PermissionDenied",
     "RawCodec",
     "ResourceExhausted",

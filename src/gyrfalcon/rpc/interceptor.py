@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from .metadata import Metadata, MetadataLike
 from .method import Pattern
+from .peer import Peer
 from .status import StatusCode
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class InterceptedCall(Protocol):
         ...
 
     @property
-    def peer(self) -> str | None:
+    def peer(self) -> Peer | None:
         """The other side's address; None on the client before the call has a connection."""
         ...
 

@@ -37,6 +37,20 @@ class CallStats:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsStats:
+    """What the ends of a connection agreed on."""
+
+    version: str
+    """"TLSv1.3" or "TLSv1.2"."""
+    cipher: str
+    """OpenSSL's name, for TLS 1.3 the standard's own: "TLS_AES_256_GCM_SHA384"."""
+    local_certificate: bytes
+    """The certificate of this end, DER; empty: none, or that of an SSLContext."""
+    remote_certificate: bytes
+    """The certificate of the other end, DER; empty: it showed none."""
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectionStats:
     """One connection. Times are seconds as `time.time()` has them, a few milliseconds coarse;
     None: it did not happen yet."""
@@ -70,6 +84,8 @@ class ConnectionStats:
     """The HTTP/2 error code of the peer's GOAWAY; None: it sent none."""
     peer_max_concurrent_streams: int
     """What the peer allows at once; 2**32-1 when it did not say."""
+    tls: TlsStats | None = None
+    """None: plaintext."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +109,8 @@ class ServerStats:
     listeners: tuple[ListenerStats, ...]
     connections: tuple[int, ...]
     """The ids of its connections, ascending."""
+    handshakes_failed: int = 0
+    """Connections that ended before TLS was agreed on."""
 
 
 @dataclass(frozen=True, slots=True)

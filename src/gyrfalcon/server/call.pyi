@@ -5,6 +5,7 @@ from typing import Any, Generic, Self, TypeVar, TypeVarTuple
 from ..rpc.compression import Compression
 from ..rpc.metadata import Metadata, MetadataLike
 from ..rpc.method import Method
+from ..rpc.peer import Peer
 from ..transport.driver import Driver
 from ..transport.waiting import Waiting
 
@@ -54,8 +55,9 @@ class ServerContext(Waiting):
     def method(self) -> str:
         """What was called, "/package.Service/Method"."""
     @property
-    def peer(self) -> str:
-        """The client's address: "ipv4:127.0.0.1:50051", "ipv6:[::1]:50051", "unix:"."""
+    def peer(self) -> Peer:
+        """The client: its address, "ipv4:127.0.0.1:50051", "ipv6:[::1]:50051", "unix:", and with
+        mutual TLS who it has proved to be."""
     @property
     def deadline(self) -> float | None:
         """When the call must be done, in seconds on time.monotonic()'s clock (the clock of the

@@ -128,7 +128,8 @@ cdef class ServerContext(Waiting):
 
     @property
     def peer(self):
-        """The client's address: "ipv4:127.0.0.1:50051", "ipv6:[::1]:50051", "unix:"."""
+        """The client: its address, "ipv4:127.0.0.1:50051", "ipv6:[::1]:50051", "unix:", and with
+        mutual TLS who it has proved to be."""
         return self.host.peer_name
 
     @property

@@ -7,6 +7,7 @@ import contextvars
 import logging
 import os
 import signal
+import ssl
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -19,11 +20,13 @@ from ..rpc.interceptor import Interceptor, check_interceptors
 from ..rpc.method import Service, ServiceDefinition
 from ..rpc.options import check_connection_options, check_int, check_seconds
 from ..rpc.stats import SERVERS, CallStats, ServerStats
+from ..transport.certificates import ServerTLS, choose_server_settings
 from ..transport.loops import run_in_new_loop
 from ..transport.network import SYSTEM_NETWORK, Listening, Network
 from ..transport.timeouts import wait
 from ..wire.grpc import GRPC
 from .connection import ServerProtocol
+from .entrance import Entrance
 from .interception import ServerInterceptors
 from .observer import tell, tell_starting
 from .pool import WorkerPool
@@ -58,6 +61,9 @@ class Server:
     - `access_log`: whether the logger `gyrfalcon.access` has a line for every call (False);
     - `interceptors`: what every call passes through, the outermost first (Interceptor);
     - `grace`: seconds that running calls get when the server stops (30);
+    - `tls`: the certificate and key for TLS, a ServerTLS, or an ssl.SSLContext, which gets ALPN set
+      to "h2" (None: plaintext); `handshake_timeout`: seconds from a connection to the end of its
+      TLS handshake (20);
     - `stream_window`, `connection_window`: bytes that a client may send ahead of the handlers
       (1 MiB, 16 MiB); `max_unread_bytes`: whole messages held for the handlers of one connection
       before that connection's window stays shut (64 MiB);
@@ -82,6 +88,8 @@ class Server:
         access_log: bool = False,
         interceptors: Iterable[Interceptor] = (),
         grace: float = 30.0,
+        tls: ServerTLS | ssl.SSLContext | None = None,
+        handshake_timeout: float = 20.0,
         stream_window: int = 2**20,
         connection_window: int = 16 * 2**20,
         max_unread_bytes: int = 64 * 2**20,
@@ -119,6 +127,9 @@ class Server:
         )
         self._max_waiting_calls = check_int("max_waiting_calls", max_waiting_calls, 0, 2**31 - 1)
         self._grace = check_seconds("grace", grace)
+        self._tls = choose_server_settings(tls)
+        self._handshake_timeout = check_seconds("handshake_timeout", handshake_timeout, zero=False)
+        self._entrance: Entrance | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._listeners: list[Listening] = []
         self._drivers: set[ServerProtocol] = set()
@@ -147,6 +158,8 @@ class Server:
         if self._loop is None:
             tell_starting(self._services, self)
             self._loop = loop
+            if self._tls is not None:
+                self._entrance = Entrance(loop, self._clock, self._tls, self._handshake_failed)
         elif self._loop is not loop:
             raise RuntimeError("this server runs on another event loop; make one for each loop")
         if self._stopping is not None:
@@ -154,7 +167,7 @@ class Server:
         where = parse_listen_address(address)
         context = contextvars.copy_context()
         listener = await self._network.listen(
-            loop, lambda: self._make_driver(context), where, start=start
+            loop, lambda: self._accept(context), where, start=start
         )
         self._listeners.append(listener)
         log.info("listening on %s", listener.address)
@@ -244,9 +257,20 @@ class Server:
             calls=sum((driver.call_stats() for driver in drivers), self._past_calls),
             listeners=tuple(listener.stats() for listener in self._listeners),
             connections=tuple(sorted(driver.id for driver in drivers)),
+            handshakes_failed=0 if self._entrance is None else self._entrance.failures,
         )
 
     # ------------------------------------------------------------------ connections
+
+    def _accept(self, context: contextvars.Context) -> asyncio.BufferedProtocol:
+        """The protocol of a connection that was accepted."""
+        if self._entrance is None:
+            return self._make_driver(context)
+        deadline = self._clock.time() + self._handshake_timeout
+        return self._entrance.admit(lambda: self._make_driver(context), deadline)
+
+    def _handshake_failed(self) -> None:
+        """A connection ended before TLS was agreed on; it never had a driver."""
 
     def _make_driver(self, context: contextvars.Context) -> ServerProtocol:
         assert self._loop is not None
@@ -308,6 +332,8 @@ class Server:
             tell(self._services, self, "server_draining")
         for listener in self._listeners:
             listener.close()
+        if self._entrance is not None:
+            self._entrance.close()
         for driver in list(self._drivers):
             driver.drain()
         try:

@@ -205,7 +205,20 @@ def _socket(figures: stats.ConnectionStats) -> pb.Socket:
         data=data,
         local=_address(figures.local),
         remote=_address(figures.remote),
+        security=None if figures.tls is None else _security(figures.tls),
     )
+
+
+def _security(tls: stats.TlsStats) -> pb.Security:
+    agreed = pb.Security.Tls(
+        local_certificate=tls.local_certificate, remote_certificate=tls.remote_certificate
+    )
+    if tls.cipher.startswith("TLS_"):
+        agreed.standard_name = tls.cipher
+    else:
+        # Up to TLS 1.2 OpenSSL has names of its own.
+        agreed.other_name = tls.cipher
+    return pb.Security(tls=agreed)
 
 
 def _set_time(timestamp: timestamp_pb2.Timestamp, moment: float) -> None:

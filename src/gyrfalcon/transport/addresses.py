@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
+from ..rpc.peer import Peer
+
 
 def describe_address(name: Any) -> str:
     """A socket's address, as `socket.getpeername()` gives it, in gRPC's way:
@@ -19,6 +21,15 @@ def describe_address(name: Any) -> str:
     if isinstance(name, str):
         return f"unix:{name}"
     return "unknown"
+
+
+def describe_peer(transport: Any) -> Peer:
+    """Who is at the other end of an asyncio transport."""
+    return Peer(
+        describe_address(transport.get_extra_info("peername")),
+        auth_type="insecure" if transport.get_extra_info("ssl_object") is None else "tls",
+        certificate=transport.get_extra_info("peercert"),
+    )
 
 
 def is_ip_address(host: str) -> bool:

@@ -283,6 +283,10 @@ cdef class SocketTransport(Pollee):
         """Whether it is closed, or will be."""
         return self.closing
 
+    def get_write_buffer_size(self):
+        """Bytes that the socket did not take yet."""
+        return self.pending_bytes
+
 
 # ---------------------------------------------------------------------- the loop
 

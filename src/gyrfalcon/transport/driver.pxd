@@ -6,6 +6,9 @@ from .._core.stream cimport Sink, Stream
 from .clock cimport Clock
 from .lingering cimport Lingering
 
+cdef object read_buffer(loop)
+
+
 cdef class Driver:
     cdef readonly Connection connection
     cdef readonly object loop
@@ -23,7 +26,7 @@ cdef class Driver:
     # tasks may go on right here: the loop called, no task is running
     cdef bint runs_tasks
     cdef bint task_checked
-    cdef str peer_name
+    cdef object peer_name           # a Peer
     cdef Lingering lingering        # None: not a socket, or a loop that does so itself
     cdef object __weakref__
     cdef readonly long long id      # among all that is counted in this process; 0: not yet there

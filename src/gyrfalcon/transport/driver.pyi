@@ -2,6 +2,7 @@ import asyncio
 import logging
 
 from .._core.connection import Connection
+from ..rpc.peer import Peer
 from ..rpc.stats import ConnectionStats
 from .clock import Clock
 
@@ -32,7 +33,7 @@ class Driver:
     def keepalives_sent(self) -> int: ...
     def stats(self) -> ConnectionStats: ...
     @property
-    def peer(self) -> str:
+    def peer(self) -> Peer:
         """The other end: "ipv4:127.0.0.1:50051", "ipv6:[::1]:50051", "unix:PATH"; "unknown" before
         there is a connection."""
     def connection_made(self, transport: asyncio.BaseTransport) -> None: ...

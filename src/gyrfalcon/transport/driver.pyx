@@ -18,7 +18,8 @@ from .lingering cimport lingering_of
 
 from ..rpc.stats import CONNECTIONS, ConnectionStats
 
-from .addresses import describe_address
+from ..rpc.peer import Peer
+from .addresses import describe_address, describe_peer
 
 log = logging.getLogger("gyrfalcon.transport")
 
@@ -58,7 +59,7 @@ cdef class Driver:
         self.loop = loop
         self.clock = SYSTEM if clock is None else clock
         self.flush_callback = self.flush_now
-        self.peer_name = "unknown"
+        self.peer_name = Peer("unknown")
 
     # ------------------------------------------------------------------ for subclasses
 
@@ -87,7 +88,7 @@ cdef class Driver:
     def connection_made(self, transport):
         """asyncio: the transport is there."""
         self.transport = transport
-        self.peer_name = describe_address(transport.get_extra_info("peername"))
+        self.peer_name = describe_peer(transport)
         self.id = CONNECTIONS.add(self)
         self.buffer = read_buffer(self.loop)
         self.buffer_data = <uint8_t *> PyByteArray_AS_STRING(self.buffer)
@@ -320,6 +321,7 @@ cdef class Driver:
             receive_window=connection.receive_window,
             received_goaway=connection.goaway_code if connection.goaway_received else None,
             peer_max_concurrent_streams=connection.peer_max_concurrent_streams,
+            tls=self.transport.get_extra_info("tls"),
         )
 
     @property

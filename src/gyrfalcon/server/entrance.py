@@ -1,0 +1,71 @@
+"""Where the connections of a server with TLS stand until TLS is agreed on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from ..transport.certificates import TlsSettings
+from ..transport.clock import Clock
+from ..transport.tls import HandshakeQueue, TlsError, TlsProtocol
+
+log = logging.getLogger("gyrfalcon.server")
+
+
+class Entrance:
+    """The TLS handshakes of one server. It belongs to the server's loop.
+
+    `over` is called when a handshake has ended without a connection of the server's.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        settings: TlsSettings,
+        over: Callable[[], object],
+    ) -> None:
+        self._loop = loop
+        self._clock = clock
+        self._settings = settings
+        self._over = over
+        self._queue = HandshakeQueue(loop)
+        self._waiting: set[TlsProtocol] = set()
+        self.failures = 0
+        """Handshakes that have failed."""
+
+    def __len__(self) -> int:
+        """Handshakes that are under way."""
+        return len(self._waiting)
+
+    def admit(self, make_protocol: Callable[[], Any], deadline: float) -> TlsProtocol:
+        """The protocol of a connection that was accepted; `make_protocol` is asked for the one on
+        top of it when TLS is agreed on, which has to be before `deadline` (by the clock)."""
+        layer = TlsProtocol(
+            self._loop,
+            self._clock,
+            self._settings,
+            make_protocol,
+            self._ended,
+            deadline=deadline,
+            queue=self._queue,
+        )
+        self._waiting.add(layer)
+        return layer
+
+    def close(self) -> None:
+        """Drop the connections that have no TLS yet."""
+        waiting, self._waiting = self._waiting, set()
+        for layer in waiting:
+            layer.abort()
+
+    def _ended(self, layer: TlsProtocol, error: TlsError | None) -> None:
+        if layer not in self._waiting:
+            return
+        self._waiting.discard(layer)
+        if error is not None:
+            self.failures += 1
+            log.info("TLS handshake with %s failed: %s", layer.peer_name, error)
+            self._over()
