@@ -66,6 +66,7 @@ cdef class Connection:
     cdef int refuse_stream(self, Stream stream) except -1
     cdef int limit_refusals(self, double now) except -1
     cdef int fail_for_flood(self) except -1
+    cdef int give_up(self, uint32_t code, bytes data, str reason) except -1
     cdef int make_room(self) except -1
     cdef int give_up_newest(self) except -1
     cdef int end_stream(self, Stream stream, int64_t code) except -1

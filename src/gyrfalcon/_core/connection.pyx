@@ -13,8 +13,11 @@ from libc.string cimport memcmp, memcpy
 cimport cython
 
 from .fields cimport Fields, HeaderBlock
+from .limits cimport count_limit, limit_counts
 from .nghttp2 cimport *
 from .stream cimport DEADLINE, HEAD, UNSENT, WRITABLE, Stream, read_data
+
+from ..rpc.limits import number_of
 
 cdef extern from "Python.h":
     int _PyBytes_Resize(PyObject **bytes, Py_ssize_t newsize) except -1
@@ -28,6 +31,9 @@ cdef size_t LARGE_OUTPUT = 64 * 1024
 cdef int HEADER_SLACK = 8
 cdef int64_t LOST = -2
 cdef int NO_ROOM = 8       # the gRPC status of a message that is given up: RESOURCE_EXHAUSTED
+cdef int MAX_CONCURRENT_STREAMS = number_of("max_concurrent_streams")
+cdef int MAX_METADATA_BYTES = number_of("max_metadata_bytes")
+cdef int MAX_UNREAD_BYTES = number_of("max_unread_bytes")
 cdef int32_t LARGEST_FRAME = 64 * 1024
 # RST_STREAM frames for refused streams that wait to be sent: a peer that opens more than its limit
 # and reads nothing is hung up on. Each takes some 400 bytes in libnghttp2 until it is sent.
@@ -98,7 +104,9 @@ cdef int on_header(nghttp2_session *session, const nghttp2_frame *frame, nghttp2
     try:
         block.size += (nghttp2_rcbuf_get_buf(name).len + nghttp2_rcbuf_get_buf(value).len + 32)
         if block.size > connection.max_header_bytes:
-            stream.oversized_head = True
+            if not stream.oversized_head:
+                stream.oversized_head = True
+                count_limit(&connection.link, MAX_METADATA_BYTES)
             if block.size > connection.max_header_bytes * HEADER_SLACK:
                 return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
             return 0
@@ -387,6 +395,7 @@ cdef class Connection:
         if self.session != NULL:
             self.release_streams(LOST)
             nghttp2_session_del(self.session)
+        free(self.link.limits_met)
         free(self.small)
         Py_XDECREF(self.large)
         free(self.heap)
@@ -423,6 +432,8 @@ cdef class Connection:
         if credit:
             self.link.received = 0
             if self.link.unread >= self.link.unread_limit:
+                if not self.link.withheld:
+                    count_limit(&self.link, MAX_UNREAD_BYTES)
                 self.link.withheld += credit
             else:
                 nghttp2_session_consume_connection(self.session, credit)
@@ -600,6 +611,7 @@ cdef class Connection:
     cdef int refuse(self, int32_t stream_id) noexcept:
         """Server: refuse a stream whose head is coming (RFC 9113 5.1.2)."""
         self.refused_streams += 1
+        count_limit(&self.link, MAX_CONCURRENT_STREAMS)
         if self.refusals_waiting >= REFUSALS_WAITING:
             self.flooded = True
             return NGHTTP2_ERR_CALLBACK_FAILURE
@@ -638,6 +650,14 @@ cdef class Connection:
             self.link.dirty = True
         return 0
 
+    cdef int give_up(self, uint32_t code, bytes data, str reason) except -1:
+        """End the connection over what the peer does: GOAWAY with that code and debug data, then
+        nothing; `failure` is the reason, for the log."""
+        if self.failure is None and self.session != NULL:
+            self.goaway(code, data)
+            self.failure = reason
+        return 0
+
     cdef int make_room(self) except -1:
         """Let the unfinished messages that wait for room go on, oldest first, as many as can."""
         cdef PyObject *pointer
@@ -659,6 +679,7 @@ cdef class Connection:
         cdef Stream stream = <Stream> self.first_stream
         while stream.partial == NULL or self.link.favoured == <PyObject *> stream:
             stream = <Stream> stream.next
+        count_limit(&self.link, MAX_UNREAD_BYTES)
         stream.fail_input(
             NO_ROOM,
             f"message of {stream.message_length} bytes given up: its connection has no room for it "
@@ -708,6 +729,16 @@ cdef class Connection:
             found.append(<Stream> pointer)
             pointer = (<Stream> pointer).next
         return found
+
+    @property
+    def limits(self):
+        """How often each limit was met on this connection, by name (rpc.limits); without those
+        that were not."""
+        return limit_counts(&self.link)
+
+    def count_limit(self, name):
+        """Count that a limit was met once more. KeyError for a name that rpc.limits lacks."""
+        count_limit(&self.link, number_of(name))
 
     @property
     def unread_bytes(self):

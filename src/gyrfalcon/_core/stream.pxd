@@ -36,6 +36,7 @@ cdef struct Link:
     uint64_t streams_failed
     uint64_t messages_sent      # those whose last byte was put into a frame
     uint64_t messages_received
+    uint32_t *limits_met        # see limits.pxd; NULL while none was
 
 
 cdef struct Segment:

@@ -14,6 +14,7 @@ from libc.string cimport memcpy
 cimport cython
 
 from .fields cimport Fields
+from .limits cimport count_limit
 from .nghttp2 cimport (
     NGHTTP2_DATA_FLAG_EOF,
     NGHTTP2_DATA_FLAG_NO_COPY,
@@ -35,6 +36,8 @@ from .nghttp2 cimport (
     ssize_t,
 )
 
+from ..rpc.limits import number_of
+
 cdef extern from "Python.h":
     int _PyBytes_Resize(PyObject **bytes, Py_ssize_t newsize) except -1
     PyObject *PyBytes_New "PyBytes_FromStringAndSize" (const char *v, Py_ssize_t n) except NULL
@@ -42,6 +45,8 @@ cdef extern from "Python.h":
 # Codes of `Stream.fault`: gRPC status codes, the only ones that framing alone can decide.
 cdef int RESOURCE_EXHAUSTED = 8
 cdef int INTERNAL = 13
+
+cdef int MAX_RECEIVE_BYTES = number_of("max_receive_bytes")
 
 # Messages up to this many bytes are copied behind one another; larger ones are sent from where
 # they lie. At 16 KiB (one DATA frame) the copy costs less than a segment of its own.
@@ -192,6 +197,7 @@ cdef class Stream:
                 INTERNAL,
                 f"message with the unknown compressed flag {self.prefix[0]}; it is 0 or 1")
         elif length > self.max_receive_bytes:
+            count_limit(self.link, MAX_RECEIVE_BYTES)
             self.fail_input(
                 RESOURCE_EXHAUSTED,
                 f"message of {length} bytes is over max_receive_bytes={self.max_receive_bytes}")

@@ -56,6 +56,7 @@ class Line:
         if self._asked:
             self._give(served, self._asked.popleft())
         elif len(self._arrived) >= limit:
+            served.ctx._count_limit("max_waiting_calls")
             raise ResourceExhausted(
                 f"{self.method.path}: {limit} calls wait to be asked for already"
                 " (max_waiting_calls)"

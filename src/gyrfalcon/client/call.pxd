@@ -47,6 +47,7 @@ cdef class CallPlace:
     cdef uint64_t calls_failed
     cdef readonly Interceptors interceptors
     cdef tuple propagate            # keys of metadata that go along with nested calls
+    cdef readonly dict limits_met   # where there was no connection, or it is gone: name to count
 
     cdef int bind(self) except -1
 

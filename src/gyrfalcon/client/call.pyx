@@ -42,7 +42,7 @@ from ..wire.grpc cimport (
 )
 
 from ..rpc.compression import COMPRESSIONS
-from ..rpc.errors import RpcError, from_status
+from ..rpc.errors import ResourceExhausted, RpcError, from_status
 from ..rpc.metadata import Metadata, pairs
 from ..rpc.stats import CallStats
 from ..rpc.status import Status, StatusCode
@@ -147,6 +147,11 @@ cdef class CallPlace:
         self.compression = compression
         self.interceptors = interceptors
         self.propagate = propagate
+        self.limits_met = {}
+
+    def count_limit(self, name):
+        """Count that a limit (rpc.limits) was met once more, elsewhere than on a connection."""
+        self.limits_met[name] = self.limits_met.get(name, 0) + 1
 
     def set_direct(self, ClientDriver driver):
         """Send calls there without asking a picker; None: ask."""
@@ -342,6 +347,7 @@ cdef class Call(Nested):
             reason = " for an interceptor"
             if self.waits_for_connection:
                 reason = f": {self.channel.waiting_reason()}"
+            self.channel.count_limit("timeout")
             self.end(DEADLINE_EXCEEDED, f"the deadline passed while the call waited{reason}",
                      False)
 
@@ -433,6 +439,7 @@ cdef class Call(Nested):
                 self.link = None
             return 0
         if events & DEADLINE:
+            self.channel.count_limit("timeout")
             return self.end(DEADLINE_EXCEEDED, "the deadline of the call passed", True)
         if events & FAULT and not stream.remote_ended:
             # Not `end`, which would drop the good replies that came before.
@@ -593,8 +600,12 @@ cdef class Call(Nested):
         if type(data) is CompressedMessage:
             if self.peer_compression is None:
                 self.peer_compression = read_compression(self.stream.head)
-            data = open_message(
-                data, self.peer_compression, self.channel.max_receive_bytes, False)
+            try:
+                data = open_message(
+                    data, self.peer_compression, self.channel.max_receive_bytes, False)
+            except ResourceExhausted:
+                self.channel.count_limit("max_receive_bytes")       # once inflated
+                raise
         try:
             return self.decode(data)
         except RpcError:
@@ -814,6 +825,7 @@ cdef object encode_request(Call call, request):
             f"{call.rpc_method.path} takes {call.rpc_method.request.__name__}, "
             f"not {type(request).__name__}: {error}") from error
     if 0 <= call.channel.max_send_bytes < len(data):
+        call.channel.count_limit("max_send_bytes")
         raise from_status(
             RESOURCE_EXHAUSTED,
             f"a request of {len(data)} bytes is over max_send_bytes={call.channel.max_send_bytes}",

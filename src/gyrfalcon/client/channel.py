@@ -26,6 +26,7 @@ from ..policy.target import Address, parse_target
 from ..rpc.codec import CODECS, PROTOBUF, Codec
 from ..rpc.compression import COMPRESSIONS, Compression
 from ..rpc.interceptor import Interceptor, check_interceptors
+from ..rpc.limits import add_counts
 from ..rpc.metadata import check_keys
 from ..rpc.method import Method
 from ..rpc.options import check_connection_options, check_header_text, check_int, check_seconds
@@ -207,6 +208,9 @@ class Channel(CallPlace):
         """The figures of this channel: its state, its calls, its subchannels. Any thread."""
         # list() of a set is one step; the loop's thread may go on meanwhile.
         subchannels = [subchannel.stats() for subchannel in list(self._subchannels)]
+        limits = dict(self.limits_met)
+        for figures in subchannels:
+            add_counts(limits, figures.limits)
         started = [self._last_started, *(figures.calls.last_started for figures in subchannels)]
         return ChannelStats(
             id=self._id,
@@ -215,6 +219,7 @@ class Channel(CallPlace):
             state=self._state.name,
             calls=dataclasses.replace(self.call_stats(), last_started=latest(started)),
             subchannels=tuple(sorted(figures.id for figures in subchannels)),
+            limits=limits,
         )
 
     async def __aenter__(self) -> Channel:
@@ -398,7 +403,9 @@ class Channel(CallPlace):
     def _forget_subchannel(self, subchannel: Subchannel) -> None:
         """It was shut down, and its last connection is gone."""
         self._subchannels.discard(subchannel)
-        self._last_started = latest((self._last_started, subchannel.stats().calls.last_started))
+        figures = subchannel.stats()
+        self._last_started = latest((self._last_started, figures.calls.last_started))
+        add_counts(self.limits_met, figures.limits)
 
     def _set_state(self, state: ConnectivityState) -> None:
         if state is self._state:

@@ -14,6 +14,7 @@ from ..policy.backoff import ConnectionBackoff
 from ..policy.balancer import Timer
 from ..policy.connectivity import ConnectivityState
 from ..policy.target import Address
+from ..rpc.limits import add_counts
 from ..rpc.stats import SUBCHANNELS, CallStats, SubchannelStats
 from ..rpc.status import Status, StatusCode
 from ..transport.network import Network
@@ -67,6 +68,8 @@ class Subchannel:
         self._shut_down = False
         self._created = time.time()
         self._past_calls = CallStats()
+        # Those that were met on connections that are gone, and while connecting.
+        self._limits: dict[str, int] = {}
         self.id = SUBCHANNELS.add(self)
 
     # ------------------------------------------------------------------ for the balancer
@@ -129,6 +132,7 @@ class Subchannel:
     def connection_lost(self, driver: ClientProtocol, error: Exception | None) -> None:
         """The connection is gone."""
         self._past_calls += driver.call_stats()
+        add_counts(self._limits, driver.connection.limits)
         closed = self._connections.pop(driver, None)
         if closed is not None and not closed.done():
             closed.set_result(None)
@@ -214,6 +218,9 @@ class Subchannel:
         """The figures of this subchannel. Any thread."""
         # list() of a dict is one step; the loop's thread may go on meanwhile.
         drivers = list(self._connections)
+        limits = dict(self._limits)
+        for driver in drivers:
+            add_counts(limits, driver.connection.limits)
         return SubchannelStats(
             id=self.id,
             created=self._created,
@@ -221,6 +228,7 @@ class Subchannel:
             state=self._state.name,
             calls=sum((driver.call_stats() for driver in drivers), self._past_calls),
             connections=tuple(sorted(driver.id for driver in drivers)),
+            limits=limits,
         )
 
     def __repr__(self) -> str:

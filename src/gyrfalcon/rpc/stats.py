@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 T_co = TypeVar("T_co", covariant=True)
@@ -70,6 +70,8 @@ class ConnectionStats:
     """The HTTP/2 error code of the peer's GOAWAY; None: it sent none."""
     peer_max_concurrent_streams: int
     """What the peer allows at once; 2**32-1 when it did not say."""
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """How often each limit was met on it, by name (rpc.limits); without those that were not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ class ServerStats:
     listeners: tuple[ListenerStats, ...]
     connections: tuple[int, ...]
     """The ids of its connections, ascending."""
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """How often each limit was met, by name, on all its connections so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,8 @@ class SubchannelStats:
     calls: CallStats
     connections: tuple[int, ...]
     """The ids of its connections, ascending."""
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """How often each limit was met, by name, on all its connections so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +128,8 @@ class ChannelStats:
     calls: CallStats
     subchannels: tuple[int, ...]
     """The ids of its subchannels, ascending."""
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """How often each limit was met, by name, on all its connections so far."""
 
 
 class Counted(Protocol[T_co]):

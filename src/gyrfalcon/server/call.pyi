@@ -86,6 +86,7 @@ class ServerContext(Waiting):
         """
 
     # What the blocking servers use of a call, on its loop.
+    def _count_limit(self, name: str) -> None: ...
     def _put_head(self, metadata: Metadata) -> None: ...
 
 class RequestStream(Generic[_T_co]):

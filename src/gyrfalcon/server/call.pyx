@@ -196,6 +196,7 @@ cdef class ServerContext(Waiting):
         if events & CLOSED:
             return self._closed()
         if events & DEADLINE:
+            self._count_limit("timeout")
             self.gone = True
             if self.status_written:
                 # Answered in time, but the client did not read it in time.
@@ -321,6 +322,10 @@ cdef class ServerContext(Waiting):
             return (self.stream.head.get(b":path") or b"").decode("latin-1")
         return self.handler.path
 
+    def _count_limit(self, name):
+        """Count that a limit (rpc.limits) was met once more (any thread)."""
+        self.host.connection.count_limit(name)
+
     cdef int tell_refused(self) except -1:
         """Tell the interceptors that the call is over before they saw it."""
         return self.host.interceptors.tell_refused(
@@ -382,7 +387,11 @@ cdef class ServerContext(Waiting):
         return send_replies(self, handed_on) if self.handler.server_streaming else handed_on
 
     cdef object decode_request(self, object data):
-        data = self.wire.read_message(self, data, self.max_receive_bytes)
+        try:
+            data = self.wire.read_message(self, data, self.max_receive_bytes)
+        except ResourceExhausted:
+            self._count_limit("max_receive_bytes")      # once inflated
+            raise
         try:
             return self.decode(data)
         except RpcError:
@@ -544,6 +553,7 @@ cdef object encode_reply(ServerContext call, object message):
             f"{call.handler.path}: the reply is no {call.handler.method.response.__name__}"
         ) from None
     if 0 <= call.host.max_send_bytes < len(data):
+        call._count_limit("max_send_bytes")
         raise ResourceExhausted(
             f"{call.handler.path}: a reply of {len(data)} bytes is over "
             f"max_send_bytes={call.host.max_send_bytes}")

@@ -174,6 +174,8 @@ cdef class ServerDriver(CallHost):
             return IGNORE
         if self.running >= self.max_running and self.refuses():
             # libnghttp2 counts open streams; a handler that outlives its stream counts here.
+            if self.running >= self.stream_limit:
+                self.connection.count_limit("max_concurrent_streams")
             self.connection.refuse_stream(stream)
             return IGNORE
         call = ServerContext.__new__(ServerContext)
@@ -252,6 +254,7 @@ cdef class ServerDriver(CallHost):
         cdef ThreadCall job = make_thread_call(call)
         call.job = job
         if not self.put_job(job):
+            self.connection.count_limit("max_waiting_calls")
             call.answer(8, self.pool.refusal(), None, None)
             call._stop()
         return 0
@@ -265,6 +268,7 @@ cdef class ServerDriver(CallHost):
         """Queue the handler that the call's coroutine has begun to wait for."""
         cdef ThreadCall job = call.job
         if not self.put_job(job):
+            self.connection.count_limit("max_waiting_calls")
             job.refuse(ResourceExhausted(self.pool.refusal()))
         return 0
 

@@ -16,6 +16,7 @@ from ..policy.balancer import Timer
 from ..policy.target import parse_listen_address
 from ..rpc.compression import COMPRESSIONS, Compression
 from ..rpc.interceptor import Interceptor, check_interceptors
+from ..rpc.limits import add_counts
 from ..rpc.method import Service, ServiceDefinition
 from ..rpc.options import check_connection_options, check_int, check_seconds
 from ..rpc.stats import SERVERS, CallStats, ServerStats
@@ -128,6 +129,8 @@ class Server:
         self._idle = asyncio.Event()
         self._created = time.time()
         self._past_calls = CallStats()
+        # Those that were met on connections that are gone, and by the server itself.
+        self._limits: dict[str, int] = {}
         self._id = SERVERS.add(self)
 
     # ------------------------------------------------------------------ serving
@@ -240,12 +243,16 @@ class Server:
         """The figures of this server: calls, addresses, connections. Any thread."""
         # list() of a set is one step; the loop's thread may go on meanwhile.
         drivers = list(self._drivers)
+        limits = dict(self._limits)
+        for driver in drivers:
+            add_counts(limits, driver.connection.limits)
         return ServerStats(
             id=self._id,
             created=self._created,
             calls=sum((driver.call_stats() for driver in drivers), self._past_calls),
             listeners=tuple(listener.stats() for listener in self._listeners),
             connections=tuple(sorted(driver.id for driver in drivers)),
+            limits=limits,
         )
 
     # ------------------------------------------------------------------ connections
@@ -273,6 +280,7 @@ class Server:
         (called by its driver)."""
         self._drivers.discard(driver)
         self._past_calls += driver.call_stats()
+        add_counts(self._limits, driver.connection.limits)
         if not self._drivers:
             self._idle.set()
 

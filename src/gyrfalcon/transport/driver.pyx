@@ -320,6 +320,7 @@ cdef class Driver:
             receive_window=connection.receive_window,
             received_goaway=connection.goaway_code if connection.goaway_received else None,
             peer_max_concurrent_streams=connection.peer_max_concurrent_streams,
+            limits=connection.limits,
         )
 
     @property
