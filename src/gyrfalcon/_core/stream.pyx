@@ -504,6 +504,7 @@ cdef class Stream:
         memcpy(<uint8_t *> last.data + last.length, data, length)
         last.length += length
         self.out_bytes += length
+        self.link.queued += length
         return 0
 
     cdef int append_reference(self, bytes data) except -1:
@@ -523,6 +524,7 @@ cdef class Stream:
             self.out_last.next = last
         self.out_last = last
         self.out_bytes += last.length
+        self.link.queued += last.length
         return 0
 
     cdef void copy_output(self, uint8_t *target, size_t length) noexcept:
@@ -531,6 +533,9 @@ cdef class Stream:
         cdef size_t size
         self.out_bytes -= length
         self.packed = 0
+        self.frames_sent += 1
+        if self.link != NULL:
+            self.link.queued -= length
         while length:
             first = self.out_first
             size = min(length, first.length - first.offset)
@@ -552,6 +557,8 @@ cdef class Stream:
         cdef Segment *segment
         cdef size_t left = keep
         self.out_last = NULL
+        if self.link != NULL:
+            self.link.queued -= self.out_bytes - keep
         self.out_bytes = keep
         while left:
             segment = link[0]
@@ -581,6 +588,7 @@ cdef class Stream:
         self.out_first, other.out_first = other.out_first, NULL
         self.out_last, other.out_last = other.out_last, NULL
         self.out_bytes, other.out_bytes = other.out_bytes, 0
+        self.link.queued += self.out_bytes
         self.sent_message_bytes, other.sent_message_bytes = other.sent_message_bytes, 0
         return self.resume()
 
@@ -644,6 +652,7 @@ cdef class Stream:
         self.queued_bytes = 0
         if not self.events & UNSENT:
             self.drop_output(0)
+        self.link.queued -= self.out_bytes
         self.signal(CLOSED)
         self.link = NULL
         return 0

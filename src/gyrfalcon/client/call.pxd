@@ -3,9 +3,9 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from .._core.stream cimport Sink, Stream
 from ..transport.clock cimport Clock
-from ..transport.driver cimport Driver
 from ..transport.interception cimport Interception, Interceptors
 from ..transport.propagation cimport Nested
+from ..transport.upkeep cimport KeptDriver
 from ..transport.waiting cimport Operation
 from ..wire.grpc cimport Outcome, RequestTemplate
 
@@ -22,7 +22,7 @@ cdef enum Step:
     SEND_PLAIN = 9      # as SEND, for a request that is not to be compressed
 
 
-cdef class ClientDriver(Driver):
+cdef class ClientDriver(KeptDriver):
     cdef object owner               # the subchannel
     cdef bint announced
     cdef bint usable                # READY, and takes new streams

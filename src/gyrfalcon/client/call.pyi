@@ -13,9 +13,9 @@ from ..rpc.method import Method
 from ..rpc.stats import CallStats
 from ..rpc.status import Status
 from ..transport.clock import Clock
-from ..transport.driver import Driver
 from ..transport.interception import Interceptors
 from ..transport.propagation import Nested
+from ..transport.upkeep import KeptDriver, Rules
 from .subchannel import Subchannel
 
 _Req = TypeVar("_Req")
@@ -25,7 +25,7 @@ _Res_co = TypeVar("_Res_co", covariant=True)
 
 log: logging.Logger
 
-class ClientDriver(Driver):
+class ClientDriver(KeptDriver):
     """The client's side of one connection. `owner` is told of its beginning and end."""
 
     def __init__(
@@ -34,8 +34,11 @@ class ClientDriver(Driver):
         loop: asyncio.AbstractEventLoop,
         owner: Subchannel,
         clock: Clock | None = None,
+        rules: Rules | None = None,
     ) -> None: ...
     def call_stats(self) -> CallStats: ...
+    @property
+    def has_room(self) -> bool: ...
     @property
     def takes_calls(self) -> bool: ...
     def cancel_calls(self) -> None: ...

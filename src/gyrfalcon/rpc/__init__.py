@@ -46,6 +46,7 @@ from .interceptor import (
     Outcome,
     Retry,
 )
+from .keepalive import Keepalive
 from .metadata import Metadata, MetadataLike, pairs
 from .method import Method, Pattern, Service, ServiceDefinition
 from .propagation import detach
@@ -80,6 +81,7 @@ __all__ = [
     "Interceptor",
     "Internal",
     "InvalidArgument",
+    "Keepalive",
     "MessageTooLargeError",
     "Metadata",
     "MetadataLike",

@@ -5,7 +5,7 @@ from typing import Any, Generic, Self, TypeVar, TypeVarTuple
 from ..rpc.compression import Compression
 from ..rpc.metadata import Metadata, MetadataLike
 from ..rpc.method import Method
-from ..transport.driver import Driver
+from ..transport.upkeep import KeptDriver
 from ..transport.waiting import Waiting
 
 _T = TypeVar("_T")
@@ -33,7 +33,7 @@ class Handler:
     @property
     def threaded(self) -> bool: ...
 
-class CallHost(Driver):
+class CallHost(KeptDriver):
     """A connection, as its calls see it."""
 
 class ServerContext(Waiting):

@@ -11,10 +11,10 @@ cimport cython
 
 from cpython.object cimport PyObject
 
-from .._core.stream cimport CLOSED, DEADLINE, FAULT, Stream
-from ..transport.driver cimport Driver
+from .._core.stream cimport CLOSED, DEADLINE, FAULT, STALLED, Stream
 from ..transport.interception cimport Interception
 from ..transport.propagation cimport CallScope, enter_scope
+from ..transport.upkeep cimport KeptDriver
 from ..transport.waiting cimport Operation, Waiting
 from .pool cimport Job
 
@@ -68,7 +68,7 @@ cdef class Handler:
         return found
 
 
-cdef class CallHost(Driver):
+cdef class CallHost(KeptDriver):
     """A connection, as its calls see it."""
 
     cdef int start(self, ServerContext call) except -1:
@@ -205,6 +205,8 @@ cdef class ServerContext(Waiting):
             self.stream.drop_output(0)
             self.answer(4, "the deadline of the call passed", None, None)
             return self._stop()
+        if events & STALLED:
+            return self.give_up_stalled()
         if events & FAULT and not self.status_written:
             self.answer(stream.fault[0], stream.fault[1], None, None)
             return self._stop()
@@ -214,6 +216,17 @@ cdef class ServerContext(Waiting):
             job = self.job
             job.progress()
         return self.wake()
+
+    cdef int give_up_stalled(self) except -1:
+        """The client takes nothing of what was sent, and has had time to."""
+        self.gone = True
+        if not self.status_written:
+            self.status_code = 1
+            self.status_text = "the client took no data for too long (stall_timeout)"
+            self.status_written = True
+        self.stream.reset(CANCEL)
+        self.host.changed()
+        return self._stop()
 
     def _closed(self):
         """The stream is over: after the answer, or because the client is gone."""
