@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from .rpc import Interceptor as Interceptor
     from .rpc import Internal as Internal
     from .rpc import InvalidArgument as InvalidArgument
+    from .rpc import Keepalive as Keepalive
     from .rpc import MessageTooLargeError as MessageTooLargeError
     from .rpc import Metadata as Metadata
     from .rpc import Method as Method
@@ -116,6 +117,7 @@ __all__ = [
     "Interceptor",
     "Internal",
     "InvalidArgument",
+    "Keepalive",
     "ManualClock",
     "MemoryNetwork",
     "MessageTooLargeError",
@@ -170,7 +172,7 @@ _ROOMS = {
         "Aborted AlreadyExists AsyncInterception Cancelled Codec CODECS Compression COMPRESSIONS "
         "CorruptMessageError DataLoss DeadlineExceeded DeflateCompression FailedPrecondition "
         "GzipCompression InterceptedCall Interception Interceptor Internal InvalidArgument JSON "
-        "MessageTooLargeError Metadata Method NotFound Outcome OutOfRange Pattern "
+        "Keepalive MessageTooLargeError Metadata Method NotFound Outcome OutOfRange Pattern "
         "Peer PermissionDenied PROTOBUF RAW RawCodec ResourceExhausted Retry RpcError Service "
         "ServiceDefinition Status StatusCode Unauthenticated Unavailable Unimplemented Unknown "
         "ZstdCompression detach placeholder"

@@ -37,6 +37,10 @@ cdef class Connection:
     cdef readonly bytes drain_ping
     cdef readonly bint drain_ready
     cdef readonly uint64_t pings_acknowledged
+    cdef readonly uint64_t pings_received       # without acknowledgements
+    cdef bint answered              # HEADERS or DATA were sent (the driver clears it)
+    cdef bytes drain_data           # the debug data of the GOAWAYs of `drain`
+    cdef readonly uint32_t blocks_begun         # header blocks
     cdef object callback_error
     cdef str library_message
     cdef uint32_t own_goaway_code
@@ -74,7 +78,10 @@ cdef class Connection:
     cdef int fail_for_flood(self) except -1
     cdef int sample_window(self, size_t came) except -1
     cdef void end_sample(self) noexcept
+    cdef int give_up(self, uint32_t code, bytes data, str reason) except -1
     cdef int make_room(self) except -1
+    cdef int append_goaway(self, const uint8_t *data, size_t length) except -1
+    cdef double find_stalled(self, double now, double patience) except -1
     cdef int give_up_newest(self) except -1
     cdef int end_stream(self, Stream stream, int64_t code) except -1
     cdef int give_up_unsent(self) except -1

@@ -13,8 +13,11 @@ from libc.string cimport memcmp, memcpy
 cimport cython
 
 from .fields cimport Fields, HeaderBlock
+from .limits cimport count_limit, limit_counts
 from .nghttp2 cimport *
-from .stream cimport DEADLINE, HEAD, UNSENT, WRITABLE, Stream, read_data
+from .stream cimport DEADLINE, HEAD, STALLED, UNSENT, WRITABLE, Stream, read_data
+
+from ..rpc.limits import number_of
 
 cdef extern from "Python.h":
     int _PyBytes_Resize(PyObject **bytes, Py_ssize_t newsize) except -1
@@ -27,7 +30,13 @@ cdef size_t LARGE_OUTPUT = 64 * 1024
 # A block this many times over the limit is not decoded to its end for the sake of a good answer.
 cdef int HEADER_SLACK = 8
 cdef int64_t LOST = -2
+cdef double NEVER = 1e300
+cdef Py_ssize_t MOST_DEBUG_DATA = 1024
 cdef int NO_ROOM = 8       # the gRPC status of a message that is given up: RESOURCE_EXHAUSTED
+cdef int MAX_CONCURRENT_STREAMS = number_of("max_concurrent_streams")
+cdef int MAX_METADATA_BYTES = number_of("max_metadata_bytes")
+cdef int STALL_TIMEOUT = number_of("stall_timeout")
+cdef int MAX_UNREAD_BYTES = number_of("max_unread_bytes")
 cdef int32_t LARGEST_FRAME = 64 * 1024
 # RST_STREAM frames for refused streams that wait to be sent: a peer that opens more than its limit
 # and reads nothing is hung up on. Each takes some 400 bytes in libnghttp2 until it is sent.
@@ -35,6 +44,8 @@ cdef Py_ssize_t REFUSALS_WAITING = 4096
 cdef uint32_t MANY_STREAMS = 0x7fffffff
 # The value in the first entry of a SETTINGS frame (RFC 9113 6.5.1): behind frame head, identifier.
 cdef size_t FIRST_VALUE = 9 + 2
+cdef size_t FRAME_HEAD = 9
+cdef size_t GOAWAY_SIZE = 8         # without debug data
 
 cdef nghttp2_session_callbacks *CALLBACKS = NULL
 cdef nghttp2_option *OPTIONS = NULL
@@ -54,6 +65,7 @@ cdef int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame,
                           void *user_data) noexcept:
     cdef Connection connection = <Connection> user_data
     cdef Stream stream
+    connection.blocks_begun += 1
     try:
         if frame.headers.cat == NGHTTP2_HCAT_REQUEST:
             if connection.open_streams >= <Py_ssize_t> connection.max_concurrent_streams:
@@ -98,8 +110,11 @@ cdef int on_header(nghttp2_session *session, const nghttp2_frame *frame, nghttp2
     try:
         block.size += (nghttp2_rcbuf_get_buf(name).len + nghttp2_rcbuf_get_buf(value).len + 32)
         if block.size > connection.max_header_bytes:
-            stream.oversized_head = True
+            if not stream.oversized_head:
+                stream.oversized_head = True
+                count_limit(&connection.link, MAX_METADATA_BYTES)
             if block.size > connection.max_header_bytes * HEADER_SLACK:
+                connection.header_stream = NULL
                 return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
             return 0
         block.append(name, value)
@@ -150,6 +165,8 @@ cdef int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *us
     cdef void *pointer
     cdef Stream stream
     try:
+        if frame.hd.type == NGHTTP2_HEADERS:
+            connection.header_stream = NULL     # its block is whole
         if frame.hd.type == NGHTTP2_DATA or frame.hd.type == NGHTTP2_HEADERS:
             pointer = nghttp2_session_get_stream_user_data(session, frame.hd.stream_id)
             if pointer == NULL:
@@ -174,7 +191,10 @@ cdef int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *us
             connection.goaway_code = frame.goaway.error_code
             connection.goaway_data = PyBytes_FromStringAndSize(
                 <char *> frame.goaway.opaque_data, <Py_ssize_t> frame.goaway.opaque_data_len)
-        elif frame.hd.type == NGHTTP2_PING and frame.hd.flags & NGHTTP2_FLAG_ACK:
+        elif frame.hd.type == NGHTTP2_PING:
+            if not frame.hd.flags & NGHTTP2_FLAG_ACK:
+                connection.pings_received += 1
+                return 0
             connection.pings_acknowledged += 1
             if connection.sampling and memcmp(frame.ping.opaque_data, SAMPLE, 8) == 0:
                 connection.end_sample()
@@ -184,6 +204,13 @@ cdef int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *us
         return 0
     except BaseException as error:
         return keep_error(connection, error)
+
+
+cdef int on_bad_frame(nghttp2_session *session, const nghttp2_frame *frame, int code,
+                      void *user_data) noexcept:
+    if frame.hd.type == NGHTTP2_HEADERS:
+        (<Connection> user_data).header_stream = NULL   # nothing more of its block is shown
+    return 0
 
 
 cdef int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame,
@@ -202,9 +229,11 @@ cdef int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame,
     if (frame.hd.type == NGHTTP2_RST_STREAM and connection.refusals_waiting
             and frame.rst_stream.error_code == NGHTTP2_REFUSED_STREAM):
         connection.refusals_waiting -= 1
+    if frame.hd.type != NGHTTP2_HEADERS and frame.hd.type != NGHTTP2_DATA:
+        return 0
+    connection.answered = True
     if (frame.hd.flags & NGHTTP2_FLAG_END_STREAM if connection.is_server
-            else frame.hd.type == NGHTTP2_HEADERS) and (
-            frame.hd.type == NGHTTP2_HEADERS or frame.hd.type == NGHTTP2_DATA):
+            else frame.hd.type == NGHTTP2_HEADERS):
         stream = stream_of(session, frame.hd.stream_id)
         if stream is None:
             return 0
@@ -321,6 +350,7 @@ cdef int set_up_library() except -1:
     nghttp2_session_callbacks_set_on_header_callback2(CALLBACKS, on_header)
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(CALLBACKS, on_data_chunk)
     nghttp2_session_callbacks_set_on_frame_recv_callback(CALLBACKS, on_frame)
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(CALLBACKS, on_bad_frame)
     nghttp2_session_callbacks_set_on_frame_send_callback(CALLBACKS, on_frame_sent)
     nghttp2_session_callbacks_set_on_stream_close_callback(CALLBACKS, on_stream_close)
     nghttp2_session_callbacks_set_send_data_callback(CALLBACKS, send_data)
@@ -419,6 +449,7 @@ cdef class Connection:
         if self.session != NULL:
             self.release_streams(LOST)
             nghttp2_session_del(self.session)
+        free(self.link.limits_met)
         free(self.small)
         Py_XDECREF(self.large)
         free(self.heap)
@@ -455,6 +486,8 @@ cdef class Connection:
         if credit:
             self.link.received = 0
             if self.link.unread >= self.link.unread_limit:
+                if not self.link.withheld:
+                    count_limit(&self.link, MAX_UNREAD_BYTES)
                 self.link.withheld += credit
             else:
                 nghttp2_session_consume_connection(self.session, credit)
@@ -511,6 +544,8 @@ cdef class Connection:
                 break
             if self.is_server and not self.limit_announced and data[3] == NGHTTP2_SETTINGS:
                 self.announce_limit(data, <size_t> length)
+            elif self.drain_data is not None and data[3] == NGHTTP2_GOAWAY:
+                self.append_goaway(data, <size_t> length)
             else:
                 self.append_output(data, <size_t> length)
         else:
@@ -554,6 +589,21 @@ cdef class Connection:
         self.reserve_output(length)
         memcpy(self.out + self.out_length, data, length)
         self.out_length += length
+        return 0
+
+    cdef int append_goaway(self, const uint8_t *data, size_t length) except -1:
+        """Send a GOAWAY that the library made without debug data with those of `drain`."""
+        cdef size_t size = len(self.drain_data)
+        cdef uint8_t *frame
+        if length != FRAME_HEAD + GOAWAY_SIZE:
+            return self.append_output(data, length)     # it has its own
+        self.reserve_output(length + size)
+        frame = self.out + self.out_length
+        memcpy(frame, data, length)
+        memcpy(frame + length, PyBytes_AS_STRING(self.drain_data), size)
+        frame[1] = <uint8_t> ((GOAWAY_SIZE + size) >> 8)
+        frame[2] = <uint8_t> (GOAWAY_SIZE + size)
+        self.out_length += length + size
         return 0
 
     cdef int announce_limit(self, const uint8_t *data, size_t length) except -1:
@@ -658,6 +708,7 @@ cdef class Connection:
     cdef int refuse(self, int32_t stream_id) noexcept:
         """Server: refuse a stream whose head is coming (RFC 9113 5.1.2)."""
         self.refused_streams += 1
+        count_limit(&self.link, MAX_CONCURRENT_STREAMS)
         if self.refusals_waiting >= REFUSALS_WAITING:
             self.flooded = True
             return NGHTTP2_ERR_CALLBACK_FAILURE
@@ -696,6 +747,18 @@ cdef class Connection:
             self.link.dirty = True
         return 0
 
+    cdef int give_up(self, uint32_t code, bytes data, str reason) except -1:
+        """End the connection over what the peer does: GOAWAY with that code and debug data, then
+        nothing; `failure` is the reason, for the log."""
+        if self.failure is None and self.session != NULL:
+            self.goaway(code, data)
+            self.failure = reason
+        return 0
+
+    def note_failure(self, str reason):
+        """Note why the connection is to be dropped, if nothing was noted before."""
+        self.failure = self.failure or reason
+
     cdef int make_room(self) except -1:
         """Let the unfinished messages that wait for room go on, oldest first, as many as can."""
         cdef PyObject *pointer
@@ -717,6 +780,7 @@ cdef class Connection:
         cdef Stream stream = <Stream> self.first_stream
         while stream.partial == NULL or self.link.favoured == <PyObject *> stream:
             stream = <Stream> stream.next
+        count_limit(&self.link, MAX_UNREAD_BYTES)
         stream.fail_input(
             NO_ROOM,
             f"message of {stream.message_length} bytes given up: its connection has no room for it "
@@ -766,6 +830,16 @@ cdef class Connection:
             found.append(<Stream> pointer)
             pointer = (<Stream> pointer).next
         return found
+
+    @property
+    def limits(self):
+        """How often each limit was met on this connection, by name (rpc.limits); without those
+        that were not."""
+        return limit_counts(&self.link)
+
+    def count_limit(self, name):
+        """Count that a limit was met once more. KeyError for a name that rpc.limits lacks."""
+        count_limit(&self.link, number_of(name))
 
     @property
     def unread_bytes(self):
@@ -839,13 +913,17 @@ cdef class Connection:
             nghttp2_submit_ping(self.session, 0, <const uint8_t *> <char *> data)
             self.link.dirty = True
 
-    def drain(self):
+    def drain(self, bytes data not None=b""):
         """Server: first step of a graceful stop (RFC 9113 6.8): GOAWAY(2^31-1) and a PING.
 
+        `data` is the debug data of both GOAWAYs, up to 1,024 bytes.
         When the PING is acknowledged (`drain_ready`) or that took too long, call `finish_drain()`.
         """
         if self.session != NULL and not self.draining:
+            if len(data) > MOST_DEBUG_DATA:
+                raise ValueError(f"debug data of {len(data)} bytes: {MOST_DEBUG_DATA} is the most")
             self.draining = True
+            self.drain_data = data or None
             self.drain_ping = b"gyrdrain"
             nghttp2_submit_shutdown_notice(self.session)
             self.ping(self.drain_ping)
@@ -889,6 +967,30 @@ cdef class Connection:
         """Have the stream's DEADLINE event set
         by the first on_timeout(now) with now >= deadline."""
         self.arm(stream, deadline)
+
+    cdef double find_stalled(self, double now, double patience) except -1:
+        """Set STALLED on every stream of whose output the peer has taken nothing for `patience`
+        seconds; when to look again, 0 when nothing waits. Looked at first when output begins to
+        wait, then every quarter of `patience`: that much longer it may take."""
+        cdef PyObject *pointer = self.first_stream
+        cdef Stream stream
+        cdef double first = now + patience / 4
+        while pointer != NULL:
+            stream = <Stream> pointer
+            pointer = stream.next
+            # A request that waits for its turn inside the library is not stalled.
+            if stream.out_bytes == 0 or (not self.is_server and not stream.head_sent):
+                stream.waiting_since = 0
+                continue
+            if stream.waiting_since == 0 or stream.frames_sent != stream.frames_seen:
+                stream.frames_seen = stream.frames_sent
+                stream.waiting_since = now
+            elif now - stream.waiting_since >= patience:
+                stream.waiting_since = NEVER    # told once
+                count_limit(&self.link, STALL_TIMEOUT)
+                stream.signal(STALLED)
+            first = min(first, stream.waiting_since + patience)
+        return first if self.link.queued else 0
 
     def next_timeout(self):
         """When on_timeout() wants to be called, or None."""

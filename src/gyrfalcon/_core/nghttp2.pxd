@@ -150,6 +150,9 @@ cdef extern from "<nghttp2/nghttp2.h>":
     void nghttp2_session_callbacks_set_on_frame_recv_callback(
         nghttp2_session_callbacks *cbs,
         int (*callback)(nghttp2_session *, const nghttp2_frame *, void *) noexcept)
+    void nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(
+        nghttp2_session_callbacks *cbs,
+        int (*callback)(nghttp2_session *, const nghttp2_frame *, int, void *) noexcept)
     void nghttp2_session_callbacks_set_on_frame_send_callback(
         nghttp2_session_callbacks *cbs,
         int (*callback)(nghttp2_session *, const nghttp2_frame *, void *) noexcept)

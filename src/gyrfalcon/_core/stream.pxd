@@ -14,6 +14,7 @@ cdef enum Event:
     WRITABLE = 32       # what waits to be sent fell under the low mark
     DEADLINE = 64       # the stream's deadline passed
     UNSENT = 128        # with CLOSED: the peer never saw this request
+    STALLED = 256       # the peer takes nothing of what waits to be sent, for too long
 
 
 # What the streams of one connection share; the connection owns it.
@@ -37,6 +38,8 @@ cdef struct Link:
     uint64_t streams_failed
     uint64_t messages_sent      # those whose last byte was put into a frame
     uint64_t messages_received
+    size_t queued               # bytes that wait to be sent, all streams
+    uint32_t *limits_met        # see limits.pxd; NULL while none was
 
 
 cdef struct Segment:
@@ -103,6 +106,9 @@ cdef class Stream:
     cdef readonly uint64_t sent_message_bytes       # queued, without the five bytes before each
     cdef size_t low_mark
     cdef bint wants_writable
+    cdef uint32_t frames_sent   # DATA frames, as `Connection.find_stalled` looks for progress
+    cdef uint32_t frames_seen
+    cdef double waiting_since   # 0: nothing waited at the last look
     cdef bint opened            # a head was submitted
     cdef bint deferred          # libnghttp2 waits for resume_data
     cdef bint data_ended        # nothing more will be appended

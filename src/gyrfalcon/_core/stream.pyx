@@ -14,6 +14,7 @@ from libc.string cimport memcpy
 cimport cython
 
 from .fields cimport Fields
+from .limits cimport count_limit
 from .nghttp2 cimport (
     NGHTTP2_DATA_FLAG_EOF,
     NGHTTP2_DATA_FLAG_NO_COPY,
@@ -36,6 +37,8 @@ from .nghttp2 cimport (
     ssize_t,
 )
 
+from ..rpc.limits import number_of
+
 cdef extern from "Python.h":
     int _PyBytes_Resize(PyObject **bytes, Py_ssize_t newsize) except -1
     PyObject *PyBytes_New "PyBytes_FromStringAndSize" (const char *v, Py_ssize_t n) except NULL
@@ -43,6 +46,8 @@ cdef extern from "Python.h":
 # Codes of `Stream.fault`: gRPC status codes, the only ones that framing alone can decide.
 cdef int RESOURCE_EXHAUSTED = 8
 cdef int INTERNAL = 13
+
+cdef int MAX_RECEIVE_BYTES = number_of("max_receive_bytes")
 
 # Messages up to this many bytes are copied behind one another; larger ones are sent from where
 # they lie. At 16 KiB (one DATA frame) the copy costs less than a segment of its own.
@@ -193,6 +198,7 @@ cdef class Stream:
                 INTERNAL,
                 f"message with the unknown compressed flag {self.prefix[0]}; it is 0 or 1")
         elif length > self.max_receive_bytes:
+            count_limit(self.link, MAX_RECEIVE_BYTES)
             self.fail_input(
                 RESOURCE_EXHAUSTED,
                 f"message of {length} bytes is over max_receive_bytes={self.max_receive_bytes}")
@@ -502,6 +508,7 @@ cdef class Stream:
         memcpy(<uint8_t *> last.data + last.length, data, length)
         last.length += length
         self.out_bytes += length
+        self.link.queued += length
         return 0
 
     cdef int append_reference(self, bytes data) except -1:
@@ -521,6 +528,7 @@ cdef class Stream:
             self.out_last.next = last
         self.out_last = last
         self.out_bytes += last.length
+        self.link.queued += last.length
         return 0
 
     cdef void copy_output(self, uint8_t *target, size_t length) noexcept:
@@ -529,6 +537,9 @@ cdef class Stream:
         cdef size_t size
         self.out_bytes -= length
         self.packed = 0
+        self.frames_sent += 1
+        if self.link != NULL:
+            self.link.queued -= length
         while length:
             first = self.out_first
             size = min(length, first.length - first.offset)
@@ -550,6 +561,8 @@ cdef class Stream:
         cdef Segment *segment
         cdef size_t left = keep
         self.out_last = NULL
+        if self.link != NULL:
+            self.link.queued -= self.out_bytes - keep
         self.out_bytes = keep
         while left:
             segment = link[0]
@@ -579,6 +592,7 @@ cdef class Stream:
         self.out_first, other.out_first = other.out_first, NULL
         self.out_last, other.out_last = other.out_last, NULL
         self.out_bytes, other.out_bytes = other.out_bytes, 0
+        self.link.queued += self.out_bytes
         self.sent_message_bytes, other.sent_message_bytes = other.sent_message_bytes, 0
         return self.resume()
 
@@ -642,6 +656,7 @@ cdef class Stream:
         self.queued_bytes = 0
         if not self.events & UNSENT:
             self.drop_output(0)
+        self.link.queued -= self.out_bytes
         self.signal(CLOSED)
         self.link = NULL
         return 0

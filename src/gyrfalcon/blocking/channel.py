@@ -11,6 +11,7 @@ from ..client.channel import Channel as AsyncChannel
 from ..client.credentials import check_credentials, is_async, refusal_of_async
 from ..policy.connectivity import ConnectivityState
 from ..rpc.interceptor import refuse_async
+from ..rpc.stats import ChannelStats
 from .call import Place
 
 _P = ParamSpec("_P")
@@ -73,6 +74,11 @@ class Channel(Place):
         """Close the channel, from any thread. Calls that run get `grace` seconds (None: none),
         then Cancelled."""
         self.shut(grace)
+
+    def stats(self) -> ChannelStats:
+        """The figures of this channel: its state, its calls, its subchannels, the limits that were
+        met."""
+        return self.channel.stats()
 
     def __enter__(self) -> Channel:
         return self

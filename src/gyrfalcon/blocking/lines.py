@@ -78,6 +78,7 @@ class Line:
             for one in [one for one in self._arrived if one.ctx.cancelled]:
                 self.leave(one)
         if len(self._arrived) >= limit:
+            served.ctx._count_limit("max_waiting_calls")
             raise ResourceExhausted(
                 f"{self.method.path}: {limit} calls wait to be asked for already"
                 " (max_waiting_calls)"

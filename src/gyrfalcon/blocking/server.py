@@ -11,6 +11,7 @@ from typing import Self, TypedDict, Unpack
 
 from ..rpc.compression import Compression
 from ..rpc.interceptor import Interceptor
+from ..rpc.keepalive import Keepalive
 from ..rpc.method import Service, ServiceDefinition
 from ..rpc.options import check_seconds
 from ..rpc.stats import ServerStats
@@ -27,6 +28,8 @@ class ServerOptions(TypedDict, total=False):
     max_send_bytes: int | None
     max_metadata_bytes: int
     max_concurrent_streams: int
+    max_concurrent_calls: int | None
+    max_connections: int | None
     max_workers: int | None
     max_waiting_calls: int
     compression: Compression | str | None
@@ -34,7 +37,15 @@ class ServerOptions(TypedDict, total=False):
     access_log: bool
     grace: float
     tls: ServerTLS | ssl.SSLContext | None
-    handshake_timeout: float
+    handshake_timeout: float | None
+    header_timeout: float | None
+    stall_timeout: float | None
+    max_connection_age: float | None
+    max_connection_age_grace: float | None
+    max_connection_idle: float | None
+    keepalive: Keepalive | float | None
+    min_ping_interval: float
+    permit_pings_without_calls: bool
     stream_window: int
     connection_window: int
     max_unread_bytes: int

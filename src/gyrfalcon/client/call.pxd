@@ -3,9 +3,9 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from .._core.stream cimport Sink, Stream
 from ..transport.clock cimport Clock
-from ..transport.driver cimport Driver
 from ..transport.interception cimport Interception, Interceptors
 from ..transport.propagation cimport Nested
+from ..transport.upkeep cimport KeptDriver
 from ..transport.waiting cimport Operation
 from ..wire.grpc cimport Outcome, RequestTemplate
 
@@ -22,7 +22,7 @@ cdef enum Step:
     SEND_PLAIN = 9      # as SEND, for a request that is not to be compressed
 
 
-cdef class ClientDriver(Driver):
+cdef class ClientDriver(KeptDriver):
     cdef object owner               # the subchannel
     cdef bint announced
     cdef readonly bint speaks_tls   # the server answered with TLS's alert
@@ -49,6 +49,7 @@ cdef class CallPlace:
     cdef readonly Interceptors interceptors
     cdef readonly object credentials    # of the calls that have none of their own
     cdef tuple propagate            # keys of metadata that go along with nested calls
+    cdef readonly dict limits_met   # where there was no connection, or it is gone: name to count
 
     cdef int bind(self) except -1
 

@@ -19,16 +19,17 @@ from .._core.stream cimport (
     END,
     FAULT,
     HEAD,
+    STALLED,
     UNSENT,
     CompressedMessage,
     Sink,
     Stream,
 )
 from ..transport.blocking cimport SharedLoop, ThreadParking
-from ..transport.clock cimport Clock, wall_time
-from ..transport.driver cimport Driver
+from ..transport.clock cimport Clock
 from ..transport.interception cimport Interceptors
 from ..transport.propagation cimport CallScope, channel_made, current_scope, has_servers
+from ..transport.upkeep cimport KeptDriver, Rules
 from ..transport.waiting cimport Operation
 from ..wire.grpc cimport (
     Outcome,
@@ -42,7 +43,7 @@ from ..wire.grpc cimport (
 )
 
 from ..rpc.compression import COMPRESSIONS
-from ..rpc.errors import RpcError, from_status
+from ..rpc.errors import ResourceExhausted, RpcError, from_status
 from ..rpc.metadata import Metadata, pairs
 from ..rpc.stats import CallStats
 from ..rpc.status import Status, StatusCode
@@ -54,9 +55,11 @@ cdef extern from "pythread.h":
 
 cdef object get_running_loop = asyncio_events._get_running_loop
 
+cdef int LOST = -2          # Stream.reset_code
 cdef uint32_t NO_ERROR = 0
 cdef uint32_t REFUSED_STREAM = 7
 cdef uint32_t CANCEL = 8
+cdef uint32_t ENHANCE_YOUR_CALM = 11
 
 cdef enum Code:
     OK = 0
@@ -68,11 +71,12 @@ cdef enum Code:
     INTERNAL = 13
     UNAVAILABLE = 14
 
-cdef class ClientDriver(Driver):
+cdef class ClientDriver(KeptDriver):
     """The client's side of one connection. `owner` is told of its beginning and end."""
 
-    def __init__(self, Connection connection not None, loop, owner, clock=None):
-        Driver.__init__(self, connection, loop, clock)
+    def __init__(self, Connection connection not None, loop, owner, clock=None,
+                 Rules rules=None):
+        KeptDriver.__init__(self, connection, loop, clock, rules)
         self.owner = owner
 
     cdef int received(self) except -1:
@@ -82,12 +86,16 @@ cdef class ClientDriver(Driver):
             if self.connection.settings_received:
                 self.announced = True
                 self.usable = True
+                self.begin_keepalive()
                 self.owner.handshake_done(self)
         return self.note_goaway()
 
     cdef int note_goaway(self) except -1:
         if self.connection.goaway_received and self.usable:
             self.usable = False
+            if (self.connection.goaway_code == ENHANCE_YOUR_CALM
+                    and self.connection.goaway_data == b"too_many_pings"):
+                self.owner.told_to_calm(self)
             self.owner.connection_draining(self)
         return 0
 
@@ -102,7 +110,12 @@ cdef class ClientDriver(Driver):
         running = self.connection.open_streams
         return CallStats(
             started, self.calls_succeeded, max(started - self.calls_succeeded - running, 0),
-            wall_time(self.stream_at))
+            self.clock.wall_time(self.stream_at))
+
+    @property
+    def has_room(self):
+        """Whether the server takes one more call now (its SETTINGS_MAX_CONCURRENT_STREAMS)."""
+        return self.connection.open_streams < self.connection.peer_max_concurrent_streams
 
     @property
     def takes_calls(self):
@@ -150,6 +163,11 @@ cdef class CallPlace:
         self.interceptors = interceptors
         self.propagate = propagate
         self.credentials = credentials
+        self.limits_met = {}
+
+    def count_limit(self, name):
+        """Count that a limit (rpc.limits) was met once more, elsewhere than on a connection."""
+        self.limits_met[name] = self.limits_met.get(name, 0) + 1
 
     def set_direct(self, ClientDriver driver):
         """Send calls there without asking a picker; None: ask."""
@@ -349,6 +367,7 @@ cdef class Call(Nested):
             reason = " for an interceptor"
             if self.waits_for_connection:
                 reason = f": {self.channel.waiting_reason()}"
+            self.channel.count_limit("timeout")
             self.end(DEADLINE_EXCEEDED, f"the deadline passed while the call waited{reason}",
                      False)
 
@@ -440,7 +459,11 @@ cdef class Call(Nested):
                 self.link = None
             return 0
         if events & DEADLINE:
+            self.channel.count_limit("timeout")
             return self.end(DEADLINE_EXCEEDED, "the deadline of the call passed", True)
+        if events & STALLED:
+            return self.end(
+                CANCELLED, "the server took no data for too long (stall_timeout)", True)
         if events & FAULT and not stream.remote_ended:
             # Not `end`, which would drop the good replies that came before.
             self.outcome = made(stream.fault[0], stream.fault[1])
@@ -451,6 +474,8 @@ cdef class Call(Nested):
             if not stream.remote_ended and self.retry(events):
                 return 0
             self.outcome = read_outcome(stream)
+            if stream.reset_code == LOST and self.driver.connection.failure is not None:
+                self.outcome.message += f": {self.driver.connection.failure}"
             if stream.oversized_head:
                 self.outcome = made(
                     RESOURCE_EXHAUSTED,
@@ -600,8 +625,12 @@ cdef class Call(Nested):
         if type(data) is CompressedMessage:
             if self.peer_compression is None:
                 self.peer_compression = read_compression(self.stream.head)
-            data = open_message(
-                data, self.peer_compression, self.channel.max_receive_bytes, False)
+            try:
+                data = open_message(
+                    data, self.peer_compression, self.channel.max_receive_bytes, False)
+            except ResourceExhausted:
+                self.channel.count_limit("max_receive_bytes")       # once inflated
+                raise
         try:
             return self.decode(data)
         except RpcError:
@@ -850,6 +879,7 @@ cdef object encode_request(Call call, request):
             f"{call.rpc_method.path} takes {call.rpc_method.request.__name__}, "
             f"not {type(request).__name__}: {error}") from error
     if 0 <= call.channel.max_send_bytes < len(data):
+        call.channel.count_limit("max_send_bytes")
         raise from_status(
             RESOURCE_EXHAUSTED,
             f"a request of {len(data)} bytes is over max_send_bytes={call.channel.max_send_bytes}",

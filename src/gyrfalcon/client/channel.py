@@ -8,6 +8,7 @@ import logging
 import ssl
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
@@ -27,14 +28,23 @@ from ..policy.target import Address, host_of, parse_target
 from ..rpc.codec import CODECS, PROTOBUF, Codec
 from ..rpc.compression import COMPRESSIONS, Compression
 from ..rpc.interceptor import Interceptor, check_interceptors
+from ..rpc.keepalive import LEAST_CLIENT_INTERVAL, Keepalive, check_keepalive
+from ..rpc.limits import add_counts
 from ..rpc.metadata import check_keys
 from ..rpc.method import Method
-from ..rpc.options import check_connection_options, check_header_text, check_int, check_seconds
+from ..rpc.options import (
+    check_connection_options,
+    check_header_text,
+    check_int,
+    check_period,
+    check_seconds,
+)
 from ..rpc.stats import CHANNELS, ChannelStats, latest
 from ..rpc.status import Status, StatusCode
 from ..transport.certificates import ClientTLS, check_server_name, choose_client_settings
 from ..transport.dns import DnsResolver
 from ..transport.network import SYSTEM_NETWORK, Network
+from ..transport.upkeep import Rules
 from ..wire.grpc import RequestTemplate
 from .call import Call, CallPlace
 from .credentials import PLAINTEXT_REFUSAL, Authorizer, CallCredentials, check_credentials
@@ -46,6 +56,12 @@ log = logging.getLogger("gyrfalcon.client")
 # What interceptors that await get to end after the channel was closed.
 _INTERCEPTOR_SECONDS = 1.0
 _USER_AGENT = f"gyrfalcon/{__version__} (Python {sys.version_info[0]}.{sys.version_info[1]})"
+
+
+def _look_whether_idle(reference: weakref.ref[Channel]) -> None:
+    channel = reference()
+    if channel is not None:
+        channel._rest()
 
 
 class Channel(CallPlace):
@@ -69,6 +85,15 @@ class Channel(CallPlace):
       BearerToken; a call may have its own; `allow_plaintext_credentials`: send them without TLS too
       (False: such a channel is refused, and such a call ends with UNAUTHENTICATED);
     - `connect_timeout`: seconds for one attempt to connect (20);
+    - `keepalive`: seconds without a byte from the server, at least 10, before it is asked whether
+      it is still there, or a Keepalive (None: it is not asked);
+    - `idle_timeout`: seconds without a call after which the connections are closed, until there is
+      a call again (1,800; None: never);
+    - `header_timeout`: seconds for the rest of a header block that has begun (10); `stall_timeout`:
+      for the server to take any of what waits for it before its call is cancelled (60; None: no
+      limit);
+    - `max_connections_per_address`: one more is made when those that are there have as many calls
+      as the server takes at once (1: calls wait);
     - `interceptors`: what every call passes through, the outermost first (Interceptor);
     - `propagate`: keys of metadata that calls made while serving another take along from it;
     - `balancer`: what chooses among several addresses, `gyrfalcon.policy.PickFirst` or `RoundRobin`
@@ -100,6 +125,11 @@ class Channel(CallPlace):
         credentials: CallCredentials | None = None,
         allow_plaintext_credentials: bool = False,
         connect_timeout: float = 20.0,
+        keepalive: Keepalive | float | None = None,
+        idle_timeout: float | None = 1800.0,
+        header_timeout: float | None = 10.0,
+        stall_timeout: float | None = 60.0,
+        max_connections_per_address: int = 1,
         interceptors: Iterable[Interceptor] = (),
         propagate: Iterable[str] = (),
         balancer: BalancerFactory = PickFirst,
@@ -154,6 +184,16 @@ class Channel(CallPlace):
         agent = f"{user_agent} {_USER_AGENT}" if user_agent else _USER_AGENT
         self._user_agent = check_header_text("user_agent", agent)
         self._connect_timeout = check_seconds("connect_timeout", connect_timeout, zero=False)
+        self._idle_timeout = check_period("idle_timeout", idle_timeout)
+        self._idle_timer: Timer | None = None
+        self._quiet_from = 0.0
+        self._keepalive = check_keepalive(keepalive, LEAST_CLIENT_INTERVAL)
+        self._header_timeout = check_period("header_timeout", header_timeout)
+        self._stall_timeout = check_period("stall_timeout", stall_timeout)
+        self._rules = self._make_rules()
+        self._most_connections = check_int(
+            "max_connections_per_address", max_connections_per_address, 1, 2**31 - 1
+        )
         self._make_balancer = balancer
         self._templates: dict[Method[Any, Any], RequestTemplate] = {}
         self._state = ConnectivityState.IDLE
@@ -206,6 +246,8 @@ class Channel(CallPlace):
         if self.closed:
             return
         self.set_closed()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         for call in list(self._waiting):
             call._fail(StatusCode.CANCELLED, "the channel was closed")
         self._waiting.clear()
@@ -229,6 +271,9 @@ class Channel(CallPlace):
         """The figures of this channel: its state, its calls, its subchannels. Any thread."""
         # list() of a set is one step; the loop's thread may go on meanwhile.
         subchannels = [subchannel.stats() for subchannel in list(self._subchannels)]
+        limits = dict(self.limits_met)
+        for figures in subchannels:
+            add_counts(limits, figures.limits)
         started = [self._last_started, *(figures.calls.last_started for figures in subchannels)]
         return ChannelStats(
             id=self._id,
@@ -237,6 +282,7 @@ class Channel(CallPlace):
             state=self._state.name,
             calls=dataclasses.replace(self.call_stats(), last_started=latest(started)),
             subchannels=tuple(sorted(figures.id for figures in subchannels)),
+            limits=limits,
         )
 
     async def __aenter__(self) -> Channel:
@@ -321,6 +367,10 @@ class Channel(CallPlace):
             self._connect_timeout,
             self._network,
             self._tls,
+            lambda: self._rules,
+            self._slow_down,
+            self._most_connections,
+            self._place_waiting,
             self._subchannel_changed,
             self._forget_subchannel,
         )
@@ -333,16 +383,21 @@ class Channel(CallPlace):
             return
         self._picker = picker
         direct = None
-        if state is ConnectivityState.READY and isinstance(picker, FixedPicker):
+        if (
+            state is ConnectivityState.READY
+            and isinstance(picker, FixedPicker)
+            and self._most_connections == 1
+        ):
             # One answer for every call: no need to ask it each time.
             chosen = picker.pick("", ()).subchannel
             if isinstance(chosen, Subchannel):
                 direct = chosen.driver
         self.set_direct(direct)
         self._set_state(state)
-        for call in list(self._waiting):
-            if call.done() or self._pick_for(call):
-                self._waiting.pop(call, None)
+        self._place_waiting()
+        if state is ConnectivityState.READY and self._idle_timeout and self._idle_timer is None:
+            self._quiet_from = self.clock.time()
+            self._idle_timer = self._call_idle(self._idle_timeout)
         if state is ConnectivityState.IDLE and self._waiting:
             self._wake_up()
 
@@ -419,7 +474,8 @@ class Channel(CallPlace):
         """Whether the picker knows what becomes of the call."""
         picked = self._picker.pick(call.method, call._metadata_to_send)
         if picked.subchannel is not None:
-            driver = getattr(picked.subchannel, "driver", None)
+            chosen = picked.subchannel
+            driver = chosen.find_driver() if isinstance(chosen, Subchannel) else None
             if driver is None or not driver.takes_calls:
                 return False
             call._open_on(driver, picked.done)
@@ -429,10 +485,76 @@ class Channel(CallPlace):
             return True
         return False
 
+    def _place_waiting(self) -> None:
+        for call in list(self._waiting):
+            if call.done() or self._pick_for(call):
+                self._waiting.pop(call, None)
+
+    # ------------------------------------------------------------------ keepalive and idleness
+
+    def _make_rules(self) -> Rules:
+        asks = self._keepalive
+        if asks is None:
+            return Rules(header_timeout=self._header_timeout, stall_timeout=self._stall_timeout)
+        return Rules(
+            keepalive_interval=asks.interval,
+            keepalive_timeout=asks.timeout,
+            keepalive_without_calls=asks.without_calls,
+            header_timeout=self._header_timeout,
+            stall_timeout=self._stall_timeout,
+        )
+
+    def _slow_down(self, interval: float) -> None:
+        """A server that was asked every `interval` seconds says that this is too often."""
+        asks = self._keepalive
+        if asks is None or not interval:
+            log.warning("%r: the server says too_many_pings, and keepalive is off", self)
+            return
+        self._keepalive = dataclasses.replace(asks, interval=max(asks.interval, 2 * interval))
+        self._rules = self._make_rules()
+        log.warning(
+            "%r: the server says too_many_pings: from now on it is asked every %g s (keepalive)",
+            self,
+            self._keepalive.interval,
+        )
+
+    def _call_idle(self, delay: float) -> Timer:
+        # Weak: for half an hour a channel that was forgotten would live on.
+        return self.clock.call_later(self._loop, delay, _look_whether_idle, weakref.ref(self))
+
+    def _rest(self) -> None:
+        """Close the connections if there was no call for `idle_timeout`."""
+        self._idle_timer = None
+        if self.closed or self._balancer is None:
+            return
+        now = self.clock.time()
+        quiet = [subchannel.quiet_since() for subchannel in self._subchannels]
+        if self._waiting or None in quiet:
+            self._quiet_from = now
+        since = max(self._quiet_from, *(moment or 0.0 for moment in quiet), 0.0)
+        left = since + self._idle_timeout - now
+        if left > 0:
+            if not self._subchannels:
+                return  # idle already
+            self._idle_timer = self._call_idle(left)
+            return
+        self.count_limit("idle_timeout")
+        log.info("%r: idle for %g seconds: its connections are closed", self, self._idle_timeout)
+        balancer, self._balancer = self._balancer, None
+        resolver, self._resolver = self._resolver, None
+        if resolver is not None:
+            resolver.close()
+        balancer.close()
+        self.set_direct(None)
+        self._picker = QUEUE_PICKER
+        self._set_state(ConnectivityState.IDLE)
+
     def _forget_subchannel(self, subchannel: Subchannel) -> None:
         """It was shut down, and its last connection is gone."""
         self._subchannels.discard(subchannel)
-        self._last_started = latest((self._last_started, subchannel.stats().calls.last_started))
+        figures = subchannel.stats()
+        self._last_started = latest((self._last_started, figures.calls.last_started))
+        add_counts(self.limits_met, figures.limits)
 
     def _set_state(self, state: ConnectivityState) -> None:
         if state is self._state:

@@ -46,6 +46,7 @@ from .interceptor import (
     Outcome,
     Retry,
 )
+from .keepalive import Keepalive
 from .metadata import Metadata, MetadataLike, pairs
 from .method import Method, Pattern, Service, ServiceDefinition, placeholder
 from .peer import Peer
@@ -81,6 +82,7 @@ __all__ = [
     "Interceptor",
     "Internal",
     "InvalidArgument",
+    "Keepalive",
     "MessageTooLargeError",
     "Metadata",
     "MetadataLike",

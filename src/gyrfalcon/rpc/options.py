@@ -30,6 +30,15 @@ def check_seconds(name: str, value: float, *, zero: bool = True) -> float:
     return float(value)
 
 
+def check_period(name: str, value: float | None) -> float:
+    """A number of seconds more than 0, or 0 for None and infinity, which switch it off; or
+    ValueError that names the option."""
+    if value is None:
+        return 0.0
+    seconds = check_seconds(name, value, zero=False)
+    return 0.0 if math.isinf(seconds) else seconds
+
+
 def check_header_text(name: str, value: str) -> bytes:
     """`value` as header bytes, or ValueError when it is not printable ASCII."""
     if not value.isascii() or not value.isprintable():

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 T_co = TypeVar("T_co", covariant=True)
@@ -86,6 +86,8 @@ class ConnectionStats:
     """What the peer allows at once; 2**32-1 when it did not say."""
     tls: TlsStats | None = None
     """None: plaintext."""
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """How often each limit was met on it, by name (rpc.limits); without those that were not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,8 @@ class ServerStats:
     """The ids of its connections, ascending."""
     handshakes_failed: int = 0
     """Connections that ended before TLS was agreed on."""
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """How often each limit was met, by name, on all its connections so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,8 @@ class SubchannelStats:
     calls: CallStats
     connections: tuple[int, ...]
     """The ids of its connections, ascending."""
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """How often each limit was met, by name, on all its connections so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +146,8 @@ class ChannelStats:
     calls: CallStats
     subchannels: tuple[int, ...]
     """The ids of its subchannels, ascending."""
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """How often each limit was met, by name, on all its connections so far."""
 
 
 class Counted(Protocol[T_co]):

@@ -1,7 +1,7 @@
 from libc.stdint cimport uint64_t
 
 from .._core.stream cimport Stream
-from ..transport.driver cimport Driver
+from ..transport.upkeep cimport KeptDriver
 from ..transport.interception cimport Interception, Interceptors
 from ..transport.propagation cimport CallScope
 from ..transport.waiting cimport Operation, Waiting
@@ -38,7 +38,7 @@ cdef class Handler:
     cdef tuple coders(self, str subtype)
 
 
-cdef class CallHost(Driver):
+cdef class CallHost(KeptDriver):
     cdef Py_ssize_t running
     cdef uint64_t calls_started
     cdef uint64_t calls_succeeded
@@ -87,6 +87,7 @@ cdef class ServerContext(Waiting):
     cdef int conclude(self, bytes data) except -1
     cdef int fail(self, object error) except -1
     cdef int retire(self) except -1
+    cdef int give_up_stalled(self) except -1
     cdef int note_end(self) except -1
     cdef int tell_refused(self) except -1
     cdef str called_path(self)

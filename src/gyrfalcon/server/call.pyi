@@ -6,7 +6,7 @@ from ..rpc.compression import Compression
 from ..rpc.metadata import Metadata, MetadataLike
 from ..rpc.method import Method
 from ..rpc.peer import Peer
-from ..transport.driver import Driver
+from ..transport.upkeep import KeptDriver
 from ..transport.waiting import Waiting
 
 _T = TypeVar("_T")
@@ -34,7 +34,7 @@ class Handler:
     @property
     def threaded(self) -> bool: ...
 
-class CallHost(Driver):
+class CallHost(KeptDriver):
     """A connection, as its calls see it."""
 
 class ServerContext(Waiting):
@@ -88,6 +88,7 @@ class ServerContext(Waiting):
         """
 
     # What the blocking servers use of a call, on its loop.
+    def _count_limit(self, name: str) -> None: ...
     def _put_head(self, metadata: Metadata) -> None: ...
 
 class RequestStream(Generic[_T_co]):

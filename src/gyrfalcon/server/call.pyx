@@ -11,10 +11,10 @@ cimport cython
 
 from cpython.object cimport PyObject
 
-from .._core.stream cimport CLOSED, DEADLINE, FAULT, Stream
-from ..transport.driver cimport Driver
+from .._core.stream cimport CLOSED, DEADLINE, FAULT, STALLED, Stream
 from ..transport.interception cimport Interception
 from ..transport.propagation cimport CallScope, enter_scope
+from ..transport.upkeep cimport KeptDriver
 from ..transport.waiting cimport Operation, Waiting
 from .pool cimport Job
 
@@ -68,7 +68,7 @@ cdef class Handler:
         return found
 
 
-cdef class CallHost(Driver):
+cdef class CallHost(KeptDriver):
     """A connection, as its calls see it."""
 
     cdef int start(self, ServerContext call) except -1:
@@ -197,6 +197,7 @@ cdef class ServerContext(Waiting):
         if events & CLOSED:
             return self._closed()
         if events & DEADLINE:
+            self._count_limit("timeout")
             self.gone = True
             if self.status_written:
                 # Answered in time, but the client did not read it in time.
@@ -205,6 +206,8 @@ cdef class ServerContext(Waiting):
             self.stream.drop_output(0)
             self.answer(4, "the deadline of the call passed", None, None)
             return self._stop()
+        if events & STALLED:
+            return self.give_up_stalled()
         if events & FAULT and not self.status_written:
             self.answer(stream.fault[0], stream.fault[1], None, None)
             return self._stop()
@@ -214,6 +217,17 @@ cdef class ServerContext(Waiting):
             job = self.job
             job.progress()
         return self.wake()
+
+    cdef int give_up_stalled(self) except -1:
+        """The client takes nothing of what was sent, and has had time to."""
+        self.gone = True
+        if not self.status_written:
+            self.status_code = 1
+            self.status_text = "the client took no data for too long (stall_timeout)"
+            self.status_written = True
+        self.stream.reset(CANCEL)
+        self.host.changed()
+        return self._stop()
 
     def _closed(self):
         """The stream is over: after the answer, or because the client is gone."""
@@ -322,6 +336,10 @@ cdef class ServerContext(Waiting):
             return (self.stream.head.get(b":path") or b"").decode("latin-1")
         return self.handler.path
 
+    def _count_limit(self, name):
+        """Count that a limit (rpc.limits) was met once more (any thread)."""
+        self.host.connection.count_limit(name)
+
     cdef int tell_refused(self) except -1:
         """Tell the interceptors that the call is over before they saw it."""
         return self.host.interceptors.tell_refused(
@@ -383,7 +401,11 @@ cdef class ServerContext(Waiting):
         return send_replies(self, handed_on) if self.handler.server_streaming else handed_on
 
     cdef object decode_request(self, object data):
-        data = self.wire.read_message(self, data, self.max_receive_bytes)
+        try:
+            data = self.wire.read_message(self, data, self.max_receive_bytes)
+        except ResourceExhausted:
+            self._count_limit("max_receive_bytes")      # once inflated
+            raise
         try:
             return self.decode(data)
         except RpcError:
@@ -545,6 +567,7 @@ cdef object encode_reply(ServerContext call, object message):
             f"{call.handler.path}: the reply is no {call.handler.method.response.__name__}"
         ) from None
     if 0 <= call.host.max_send_bytes < len(data):
+        call._count_limit("max_send_bytes")
         raise ResourceExhausted(
             f"{call.handler.path}: a reply of {len(data)} bytes is over "
             f"max_send_bytes={call.host.max_send_bytes}")

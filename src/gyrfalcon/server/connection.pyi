@@ -1,4 +1,5 @@
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from types import TracebackType
@@ -10,9 +11,12 @@ from ..rpc.compression import Compression
 from ..rpc.stats import CallStats
 from ..transport.clock import Clock
 from ..transport.interception import Interceptors
+from ..transport.upkeep import Rules
 from ..wire.exchange import ServerWire
 from .call import CallHost, Handler
 from .server import Server
+
+log: logging.Logger
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
@@ -20,8 +24,20 @@ _Ts = TypeVarTuple("_Ts")
 class Ignore(Sink):
     """Who hears of a stream that was refused: nobody."""
 
+class CallLimit:
+    """How many calls the connections of a server have at once, all together."""
+
+    def __init__(self, limit: int) -> None: ...
+    @property
+    def limit(self) -> int: ...
+    @property
+    def running(self) -> int: ...
+
 class ServerDriver(CallHost):
-    """The server's side of one connection. `server` is told of its beginning and end."""
+    """The server's side of one connection. `server` is told of its beginning and end.
+
+    `handshake_deadline`: until then, by the clock, the client has to have sent its SETTINGS.
+    """
 
     def __init__(
         self,
@@ -38,13 +54,18 @@ class ServerDriver(CallHost):
         clock: Clock | None = None,
         access_log: bool = False,
         interceptors: Interceptors | None = None,
+        rules: Rules | None = None,
+        calls: CallLimit | None = None,
+        handshake_deadline: float = 0,
     ) -> None: ...
+    @property
+    def handshake_deadline(self) -> float: ...
     @property
     def server(self) -> Server: ...
     @property
     def running_calls(self) -> int: ...
     def call_stats(self) -> CallStats: ...
-    def drain(self) -> None: ...
+    def drain(self, reason: bytes = b"") -> None: ...
     def finish_drain(self) -> None: ...
     def go_away(self, code: int, data: bytes) -> None: ...
     def refuse_streams(self, refusal: Callable[[], bool] | None) -> None: ...

@@ -8,6 +8,8 @@ and a handler that never waits costs no task.
 """
 import asyncio
 import collections.abc
+import logging
+import random
 import sys
 from collections import deque
 
@@ -16,10 +18,10 @@ from libc.stdint cimport int64_t, uint32_t
 
 from .._core.fields cimport HeaderBlock, ValueCache
 from .._core.connection cimport Connection
-from .._core.stream cimport Sink, Stream
+from .._core.stream cimport STALLED, Sink, Stream
 from ..transport.interception cimport Interceptors
 from ..transport.propagation cimport has_channels, server_made
-from ..transport.clock cimport wall_time
+from ..transport.upkeep cimport AGE, CLOSING, DRAIN, HANDSHAKE, IDLE, Rules
 from ..wire.exchange cimport ServerWire
 from .call cimport CallHost, Handler, PyContext_Copy, ServerContext, negotiate
 from .pool cimport Job
@@ -38,6 +40,20 @@ cdef extern from "Python.h":
     int PyContext_Enter(object context) except -1
     int PyContext_Exit(object context) except -1
 
+log = logging.getLogger("gyrfalcon.server")
+
+# For the answer to the PING between two GOAWAYs (RFC 9113 6.8 leaves it open).
+cdef double DRAIN_SECONDS = 10.0
+# Of the calls that are ended when a connection's grace is over, to be told to the client.
+cdef double LAST_SECONDS = 1.0
+# gRFC A8: PINGs without a call are expected every two hours, and the third that comes too soon is
+# too much. Ages differ by a tenth, so that clients that came together do not come back together.
+cdef double NO_CALLS_PING_INTERVAL = 7200.0
+cdef int MOST_STRIKES = 3
+cdef double AGE_JITTER = 0.1
+cdef uint32_t CANCEL = 8
+cdef uint32_t ENHANCE_YOUR_CALM = 11
+
 cdef bint EAGER = sys.version_info >= (3, 12)
 
 
@@ -45,6 +61,8 @@ cdef class Ignore(Sink):
     """Who hears of a stream that was refused: nobody."""
 
     cdef int progress(self, Stream stream, int events) except -1:
+        if events & STALLED:
+            stream.reset(CANCEL)
         return 0
 
 cdef Ignore IGNORE = Ignore()
@@ -63,15 +81,28 @@ cdef Sink refused(ServerContext call):
     return IGNORE
 
 
+cdef class CallLimit:
+    """How many calls the connections of a server have at once, all together."""
+
+    def __init__(self, Py_ssize_t limit):
+        self.limit = limit
+
+
 cdef class ServerDriver(CallHost):
-    """The server's side of one connection. `server` is told of its beginning and end."""
+    """The server's side of one connection. `server` is told of its beginning and end.
+
+    `handshake_deadline`: until then, by the clock, the client has to have sent its SETTINGS.
+    """
 
     def __init__(self, Connection connection not None, loop, server, dict handlers not None,
                  ServerWire wire not None, context, *, Py_ssize_t max_running,
                  Py_ssize_t max_send_bytes=-1, compression=None, clock=None,
                  bint access_log=False,
-                 Interceptors interceptors=None):
-        CallHost.__init__(self, connection, loop, clock)
+                 Interceptors interceptors=None, Rules rules=None, CallLimit calls=None,
+                 double handshake_deadline=0):
+        CallHost.__init__(self, connection, loop, clock, rules)
+        self.calls = calls
+        self.handshake_deadline = handshake_deadline
         server_made()
         self.server = server
         self.handlers = handlers
@@ -86,6 +117,11 @@ cdef class ServerDriver(CallHost):
         self.interceptors = interceptors
 
     cdef int made(self) except -1:
+        if self.handshake_deadline:
+            self.set_due(HANDSHAKE, self.handshake_deadline)
+        if self.rules.max_age:
+            self.set_due(AGE, self.clock.now() + self.rules.max_age
+                         * random.uniform(1 - AGE_JITTER, 1 + AGE_JITTER))
         self.server.connection_made(self)
         return 0
 
@@ -96,14 +132,21 @@ cdef class ServerDriver(CallHost):
 
     cdef int call_over(self) except -1:
         self.running -= 1
+        if self.calls is not None:
+            self.calls.running -= 1
         if self.lost and self.running == 0:
             self.server.connection_over(self)
         return 0
 
     cdef int received(self) except -1:
         cdef Worker worker
+        if not self.shaken and self.connection.settings_received:
+            self.shake_hands()
         if self.connection.drain_ready:
+            self.due[<int> DRAIN] = 0
             self.connection.finish_drain()
+        if self.connection.pings_received != self.pings_seen:
+            self.judge_pings()
         if self.connection.refused_streams != self.connection.refusals_counted:
             self.connection.limit_refusals(self.clock.now())
         if EAGER and self.waiting and not self.worker_scheduled:
@@ -128,13 +171,17 @@ cdef class ServerDriver(CallHost):
             self.calls_started,
             self.calls_succeeded,
             max(<int64_t> (self.calls_started - self.calls_succeeded) - self.running, 0),
-            wall_time(self.stream_at),
+            self.clock.wall_time(self.stream_at),
         )
 
-    def drain(self):
-        """Take no new streams on: GOAWAY in two steps; the connection ends with its last call."""
-        if not self.lost:
-            self.connection.drain()
+    def drain(self, bytes reason not None=b""):
+        """Take no new streams on: GOAWAY in two steps; the connection ends with its last call.
+
+        `reason` goes along as debug data. No effect when it drains already.
+        """
+        if not (self.lost or self.connection.draining):
+            self.connection.drain(reason)
+            self.set_due(DRAIN, self.clock.now() + DRAIN_SECONDS)
             self.changed()
 
     def finish_drain(self):
@@ -156,13 +203,100 @@ cdef class ServerDriver(CallHost):
 
     def cancel_calls(self):
         """End every call that runs with CANCELLED."""
+        self.end_calls(1, "the server shuts down")
+
+    cdef int end_calls(self, int code, str reason) except -1:
         for stream in self.connection.streams():
             call = (<Stream> stream).sink
             if isinstance(call, ServerContext):
-                (<ServerContext> call).answer(1, "the server shuts down", None, None)
+                (<ServerContext> call).answer(code, reason, None, None)
                 (<ServerContext> call).gone = True
                 call._stop()
-        self.changed()
+        return self.changed()
+
+    # ------------------------------------------------------------------ the life of a connection
+
+    cdef int shake_hands(self) except -1:
+        """The client speaks HTTP/2: what looks after its connection begins."""
+        self.shaken = True
+        self.due[<int> HANDSHAKE] = 0
+        self.begin_keepalive()
+        if self.rules.max_idle:
+            self.set_due(IDLE, self.read_at + self.rules.max_idle)
+        self.server.handshake_done(self)
+        return self.settle_timer()
+
+    cdef int time_came(self, int which, double now) except -1:
+        if which == HANDSHAKE:
+            self.connection.count_limit("handshake_timeout")
+            self.connection.note_failure(
+                "no HTTP/2 preface and SETTINGS in time (handshake_timeout)")
+            log.info("%r: dropped: %s", self, self.connection.failure)
+            self.abort()
+        elif which == DRAIN:
+            self.finish_drain()
+        elif which == IDLE:
+            self.look_whether_idle(now)
+        elif which == AGE:
+            self.grow_old(now)
+        else:
+            return CallHost.time_came(self, which, now)
+        return 0
+
+    cdef int look_whether_idle(self, double now) except -1:
+        """Let the connection go if it had no call for max_connection_idle."""
+        cdef double since = self.idle_at
+        if self.running or self.connection.open_streams:
+            since = now
+        if now - since < self.rules.max_idle:
+            return self.set_due(IDLE, since + self.rules.max_idle)
+        self.connection.count_limit("max_connection_idle")
+        self.drain(b"max_idle")
+        return 0
+
+    cdef int grow_old(self, double now) except -1:
+        """Let the connection go for its age; later what is left of it."""
+        if not self.aged:
+            self.aged = True
+            self.connection.count_limit("max_connection_age")
+            self.drain(b"max_age")
+            if self.rules.max_age_grace >= 0:
+                self.set_due(AGE, now + self.rules.max_age_grace)
+            return 0
+        self.connection.count_limit("max_connection_age_grace")
+        self.end_calls(14, "the connection was too old (max_connection_age), and its grace is over")
+        self.finish_drain()
+        return self.set_due(CLOSING, now + LAST_SECONDS)
+
+    cdef int judge_pings(self) except -1:
+        """PINGs came: see that they are not too many (gRFC A8)."""
+        cdef uint64_t count = self.connection.pings_received - self.pings_seen
+        cdef double interval = self.rules.min_ping_interval
+        self.pings_seen = self.connection.pings_received
+        if interval == 0:
+            return 0
+        if not (self.connection.open_streams or self.rules.permit_pings_without_calls):
+            interval = max(interval, NO_CALLS_PING_INTERVAL)
+        if self.connection.answered:
+            # Something was sent since: the first of them may well ask how long that took.
+            self.connection.answered = False
+            self.strikes = 0
+            self.last_ping = self.read_at
+            count -= 1
+        if count and (self.last_ping == 0 or self.read_at - self.last_ping >= interval):
+            self.last_ping = self.read_at
+            count -= 1
+        if count == 0:
+            return 0
+        self.last_ping = self.read_at
+        self.strikes += <int> min(count, <uint64_t> MOST_STRIKES)
+        if self.strikes >= MOST_STRIKES:
+            self.connection.count_limit("min_ping_interval")
+            self.connection.give_up(
+                ENHANCE_YOUR_CALM, b"too_many_pings",
+                f"too many PINGs: they are to be {self.rules.min_ping_interval:g} seconds apart "
+                "(min_ping_interval)")
+        return 0
 
     # ------------------------------------------------------------------ streams become calls
 
@@ -174,6 +308,8 @@ cdef class ServerDriver(CallHost):
             return IGNORE
         if self.running >= self.max_running and self.refuses():
             # libnghttp2 counts open streams; a handler that outlives its stream counts here.
+            if self.running >= self.stream_limit:
+                self.connection.count_limit("max_concurrent_streams")
             self.connection.refuse_stream(stream)
             return IGNORE
         call = ServerContext.__new__(ServerContext)
@@ -210,6 +346,14 @@ cdef class ServerDriver(CallHost):
         if call.timeout == 0:
             call.wire.write_status(call, 4, "the deadline of the call passed", None, None)
             return refused(call)
+        if self.calls is not None:
+            if self.calls.running >= self.calls.limit:
+                self.connection.count_limit("max_concurrent_calls")
+                call.wire.write_status(
+                    call, 8, f"the server has {self.calls.limit} calls already "
+                    "(max_concurrent_calls)", None, None)
+                return refused(call)
+            self.calls.running += 1
         call.max_receive_bytes = stream.max_receive_bytes
         call.context = PyContext_Copy(self.context)
         self.running += 1
@@ -253,6 +397,7 @@ cdef class ServerDriver(CallHost):
         cdef ThreadCall job = make_thread_call(call)
         call.job = job
         if not self.put_job(job):
+            self.connection.count_limit("max_waiting_calls")
             call.answer(8, self.pool.refusal(), None, None)
             call._stop()
         return 0
@@ -266,6 +411,7 @@ cdef class ServerDriver(CallHost):
         """Queue the handler that the call's coroutine has begun to wait for."""
         cdef ThreadCall job = call.job
         if not self.put_job(job):
+            self.connection.count_limit("max_waiting_calls")
             job.refuse(ResourceExhausted(self.pool.refusal()))
         return 0
 

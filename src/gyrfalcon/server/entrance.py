@@ -17,7 +17,7 @@ log = logging.getLogger("gyrfalcon.server")
 class Entrance:
     """The TLS handshakes of one server. It belongs to the server's loop.
 
-    `over` is called when a handshake has ended without a connection of the server's.
+    `over` is called with the reason when a handshake has ended without a connection of the server's.
     """
 
     def __init__(
@@ -25,7 +25,7 @@ class Entrance:
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
         settings: TlsSettings,
-        over: Callable[[], object],
+        over: Callable[[TlsError], object],
     ) -> None:
         self._loop = loop
         self._clock = clock
@@ -68,4 +68,4 @@ class Entrance:
         if error is not None:
             self.failures += 1
             log.info("TLS handshake with %s failed: %s", layer.peer_name, error)
-            self._over()
+            self._over(error)

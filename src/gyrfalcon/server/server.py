@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import math
 import os
 import signal
 import ssl
@@ -17,15 +18,25 @@ from ..policy.balancer import Timer
 from ..policy.target import parse_listen_address
 from ..rpc.compression import COMPRESSIONS, Compression
 from ..rpc.interceptor import Interceptor, check_interceptors
+from ..rpc.keepalive import LEAST_SERVER_INTERVAL, Keepalive, check_keepalive
+from ..rpc.limits import add_counts
 from ..rpc.method import Service, ServiceDefinition
-from ..rpc.options import check_connection_options, check_int, check_seconds
+from ..rpc.options import (
+    check_connection_options,
+    check_int,
+    check_period,
+    check_seconds,
+)
 from ..rpc.stats import SERVERS, CallStats, ServerStats
 from ..transport.certificates import ServerTLS, choose_server_settings
 from ..transport.loops import run_in_new_loop
 from ..transport.network import SYSTEM_NETWORK, Listening, Network
 from ..transport.timeouts import wait
+from ..transport.tls import TlsError, TlsTooSlow
+from ..transport.upkeep import Rules
 from ..wire.grpc import GRPC
-from .connection import ServerProtocol
+from .admission import Admission
+from .connection import CallLimit, ServerProtocol
 from .entrance import Entrance
 from .interception import ServerInterceptors
 from .observer import tell, tell_starting
@@ -34,8 +45,6 @@ from .routes import collect_handlers, list_services, service_definitions
 
 log = logging.getLogger("gyrfalcon.server")
 
-# RFC 9113 6.8 leaves the wait between the two GOAWAYs open; gRPC peers answer a PING at once.
-_DRAIN_PING_SECONDS = 10.0
 # Threads beyond the processors, for handlers that wait; as many as ThreadPoolExecutor has.
 _EXTRA_WORKERS = 4
 _MOST_WORKERS = 32
@@ -53,6 +62,10 @@ class Server:
     - `max_send_bytes`: a reply message at most (None: no limit);
     - `max_metadata_bytes`: the header list of a request at most (16 KiB);
     - `max_concurrent_streams`: calls at once on one connection (1,000);
+    - `max_concurrent_calls`: calls at once on all connections together; those beyond end with
+      RESOURCE_EXHAUSTED (None: no limit);
+    - `max_connections`: at once; those beyond are closed (None: what the limit on open files leaves
+      room for);
     - `max_workers`: threads that run `def` handlers (None: processors + 4, at most 32);
     - `max_waiting_calls`: calls of `def` handlers that wait for a thread, in order; those beyond
       end with RESOURCE_EXHAUSTED at once (10,000);
@@ -62,8 +75,18 @@ class Server:
     - `interceptors`: what every call passes through, the outermost first (Interceptor);
     - `grace`: seconds that running calls get when the server stops (30);
     - `tls`: the certificate and key for TLS, a ServerTLS, or an ssl.SSLContext, which gets ALPN set
-      to "h2" (None: plaintext); `handshake_timeout`: seconds from a connection to the end of its
-      TLS handshake (20);
+      to "h2" (None: plaintext);
+    - `handshake_timeout`: seconds for a client to agree on TLS and send its first SETTINGS (20);
+      `header_timeout`: for the rest of a header block that has begun (10); `stall_timeout`: for a
+      client to take any of what waits for it before its call is cancelled (60). None: no limit;
+    - `max_connection_age`: seconds after which a connection is to be replaced by a new one, give or
+      take a tenth; `max_connection_age_grace`: that its calls then get (None: what they take);
+      `max_connection_idle`: without a call after which it ends (None: never);
+    - `keepalive`: seconds without a byte from a client before it is asked whether it is still
+      there, or a Keepalive (7,200 and 20 for its answer; None: it is not asked);
+    - `min_ping_interval`: seconds that a client leaves between two such questions of its own (300;
+      0: it need not), `permit_pings_without_calls`: whether it may ask so often without calls
+      (False: every two hours). The third that comes too soon ends its connection;
     - `stream_window`, `connection_window`: bytes that a client may send ahead of the handlers
       (1 MiB, 16 MiB); `max_unread_bytes`: whole messages held for the handlers of one connection
       before that connection's window stays shut (64 MiB);
@@ -82,6 +105,8 @@ class Server:
         max_send_bytes: int | None = None,
         max_metadata_bytes: int = 16 * 2**10,
         max_concurrent_streams: int = 1000,
+        max_concurrent_calls: int | None = None,
+        max_connections: int | None = None,
         max_workers: int | None = None,
         max_waiting_calls: int = 10_000,
         compression: Compression | str | None = None,
@@ -89,7 +114,15 @@ class Server:
         interceptors: Iterable[Interceptor] = (),
         grace: float = 30.0,
         tls: ServerTLS | ssl.SSLContext | None = None,
-        handshake_timeout: float = 20.0,
+        handshake_timeout: float | None = 20.0,
+        header_timeout: float | None = 10.0,
+        stall_timeout: float | None = 60.0,
+        max_connection_age: float | None = None,
+        max_connection_age_grace: float | None = None,
+        max_connection_idle: float | None = None,
+        keepalive: Keepalive | float | None = 7200.0,
+        min_ping_interval: float = 300.0,
+        permit_pings_without_calls: bool = False,
         stream_window: int = 2**20,
         connection_window: int = 16 * 2**20,
         max_unread_bytes: int = 64 * 2**20,
@@ -108,6 +141,22 @@ class Server:
         )
         streams = check_int("max_concurrent_streams", max_concurrent_streams, 1, 2**31 - 1)
         self._connection_options["max_concurrent_streams"] = streams
+        self._handshake_timeout = check_period("handshake_timeout", handshake_timeout)
+        asks = check_keepalive(keepalive, LEAST_SERVER_INTERVAL)
+        rules = Rules(
+            keepalive_interval=0.0 if asks is None else asks.interval,
+            keepalive_timeout=0.0 if asks is None else asks.timeout,
+            keepalive_without_calls=True,
+            header_timeout=check_period("header_timeout", header_timeout),
+            stall_timeout=check_period("stall_timeout", stall_timeout),
+            min_ping_interval=check_seconds("min_ping_interval", min_ping_interval),
+            permit_pings_without_calls=bool(permit_pings_without_calls),
+            max_age=check_period("max_connection_age", max_connection_age),
+            max_age_grace=-1.0
+            if max_connection_age_grace in (None, math.inf)
+            else check_seconds("max_connection_age_grace", max_connection_age_grace),
+            max_idle=check_period("max_connection_idle", max_connection_idle),
+        )
         chosen = COMPRESSIONS.choose(compression)
         found = check_interceptors(interceptors)
         self._driver_options: dict[str, Any] = {
@@ -119,7 +168,17 @@ class Server:
             "clock": self._clock,
             "access_log": bool(access_log),
             "interceptors": ServerInterceptors(found) if found else None,
+            "rules": rules,
+            "calls": None
+            if max_concurrent_calls is None
+            else CallLimit(check_int("max_concurrent_calls", max_concurrent_calls, 0, 2**31 - 1)),
         }
+        self._admission = Admission(
+            None
+            if max_connections is None
+            else check_int("max_connections", max_connections, 1, 2**31 - 1),
+            self._clock,
+        )
         self._max_workers = (
             min((os.cpu_count() or 1) + _EXTRA_WORKERS, _MOST_WORKERS)
             if max_workers is None
@@ -128,17 +187,18 @@ class Server:
         self._max_waiting_calls = check_int("max_waiting_calls", max_waiting_calls, 0, 2**31 - 1)
         self._grace = check_seconds("grace", grace)
         self._tls = choose_server_settings(tls)
-        self._handshake_timeout = check_seconds("handshake_timeout", handshake_timeout, zero=False)
         self._entrance: Entrance | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._listeners: list[Listening] = []
-        self._drivers: set[ServerProtocol] = set()
+        self._drivers = self._admission.drivers
         self._pool: WorkerPool | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._closed = asyncio.Event()
         self._idle = asyncio.Event()
         self._created = time.time()
         self._past_calls = CallStats()
+        # Those that were met on connections that are gone, and by the server itself.
+        self._limits: dict[str, int] = {}
         self._id = SERVERS.add(self)
 
     # ------------------------------------------------------------------ serving
@@ -158,6 +218,7 @@ class Server:
         if self._loop is None:
             tell_starting(self._services, self)
             self._loop = loop
+            self._admission.open()
             if self._tls is not None:
                 self._entrance = Entrance(loop, self._clock, self._tls, self._handshake_failed)
         elif self._loop is not loop:
@@ -251,6 +312,9 @@ class Server:
         """The figures of this server: calls, addresses, connections. Any thread."""
         # list() of a set is one step; the loop's thread may go on meanwhile.
         drivers = list(self._drivers)
+        limits = dict(self._limits)
+        for driver in drivers:
+            add_counts(limits, driver.connection.limits)
         return ServerStats(
             id=self._id,
             created=self._created,
@@ -258,21 +322,40 @@ class Server:
             listeners=tuple(listener.stats() for listener in self._listeners),
             connections=tuple(sorted(driver.id for driver in drivers)),
             handshakes_failed=0 if self._entrance is None else self._entrance.failures,
+            limits=limits,
         )
 
     # ------------------------------------------------------------------ connections
 
     def _accept(self, context: contextvars.Context) -> asyncio.BufferedProtocol:
         """The protocol of a connection that was accepted."""
+        others = 0 if self._entrance is None else len(self._entrance)
+        if not self._admission.has_room(others):
+            add_counts(self._limits, {"max_connections": 1})
+            return self._admission.refuse()
+        timeout = self._handshake_timeout
+        deadline = self._clock.time() + timeout if timeout else 0.0
         if self._entrance is None:
-            return self._make_driver(context)
-        deadline = self._clock.time() + self._handshake_timeout
-        return self._entrance.admit(lambda: self._make_driver(context), deadline)
+            return self._expected_driver(context, deadline)
+        return self._entrance.admit(
+            lambda: self._expected_driver(context, deadline), deadline or -1.0
+        )
 
-    def _handshake_failed(self) -> None:
+    def _handshake_failed(self, error: TlsError) -> None:
         """A connection ended before TLS was agreed on; it never had a driver."""
+        if isinstance(error, TlsTooSlow):
+            add_counts(self._limits, {"handshake_timeout": 1})
 
-    def _make_driver(self, context: contextvars.Context) -> ServerProtocol:
+    def _expected_driver(
+        self, context: contextvars.Context, handshake_deadline: float
+    ) -> ServerProtocol:
+        driver = self._make_driver(context, handshake_deadline)
+        self._admission.expect(driver)
+        return driver
+
+    def _make_driver(
+        self, context: contextvars.Context, handshake_deadline: float
+    ) -> ServerProtocol:
         assert self._loop is not None
         return ServerProtocol(
             Connection(server=True, **self._connection_options),
@@ -281,20 +364,26 @@ class Server:
             self._handlers,
             GRPC,
             context,
+            handshake_deadline=handshake_deadline,
             **self._driver_options,
         )
 
     def connection_made(self, driver: ServerProtocol) -> None:
         """A client connected (called by its driver)."""
-        self._drivers.add(driver)
+        self._admission.made(driver)
         if self._stopping is not None:
             driver.drain()
+
+    def handshake_done(self, driver: ServerProtocol) -> None:
+        """Its client speaks HTTP/2 (called by the driver)."""
+        self._admission.shaken(driver)
 
     def connection_over(self, driver: ServerProtocol) -> None:
         """A connection is gone and the handlers of its calls have returned
         (called by its driver)."""
-        self._drivers.discard(driver)
+        self._admission.over(driver)
         self._past_calls += driver.call_stats()
+        add_counts(self._limits, driver.connection.limits)
         if not self._drivers:
             self._idle.set()
 
@@ -350,14 +439,11 @@ class Server:
 
     async def _end_calls(self) -> None:
         assert self._loop is not None or not self._drivers
-        if await self._all_over(_DRAIN_PING_SECONDS, self._give_up):
-            return
-        for driver in list(self._drivers):
-            driver.finish_drain()
         if await self._all_over(None, self._give_up):
             return
         for driver in list(self._drivers):
             driver.cancel_calls()
+            driver.finish_drain()
         if await self._all_over(_CANCEL_SECONDS):
             return
         for driver in list(self._drivers):

@@ -182,8 +182,14 @@ cdef class SocketTransport(Pollee):
     """asyncio's transport over a connected socket, as far as the driver uses it."""
 
     def get_extra_info(self, name, default=None):
-        """"peername", "sockname"."""
+        """"peername", "sockname", "socket" (what has its descriptor)."""
+        if name == "socket":
+            return self
         return self.extra.get(name, default)
+
+    def fileno(self):
+        """The descriptor of the socket; -1 when it is closed."""
+        return self.fd
 
     def write(self, data):
         """Send; what the socket does not take now goes later."""

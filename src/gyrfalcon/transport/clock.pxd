@@ -1,9 +1,10 @@
 cdef double monotonic() noexcept nogil
 cdef double coarse_time() noexcept
-cdef object wall_time(double moment)
 
 cdef class Clock:
     cdef double now(self) noexcept
+    cdef double coarse(self) noexcept
+    cdef object wall_time(self, double moment)
 
 cdef class ManualClock(Clock):
     cdef double current             # seconds

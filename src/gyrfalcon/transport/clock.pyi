@@ -34,6 +34,10 @@ class Clock:
         *arguments: *_Ts,
     ) -> _Timer:
         """Have `loop` call back in `delay` seconds; `cancel()` what is returned to undo that."""
+    def call_once_read(
+        self, loop: asyncio.AbstractEventLoop, callback: Callable[[], object]
+    ) -> _Timer:
+        """Have `loop` call back when it has read what is there to be read now."""
     async def sleep(self, seconds: float) -> None:
         """Let so much time pass; what `asyncio.sleep` does, by this clock."""
 

@@ -42,15 +42,10 @@ cdef extern from *:
 
 
 cdef double coarse_time() noexcept:
-    """monotonic(), to a few milliseconds: for figures, never for what is waited for."""
+    """monotonic(), to a few milliseconds, never ahead of it."""
     cdef timespec now
     clock_gettime(COARSE, &now)
     return <double> now.tv_sec + <double> now.tv_nsec * 1e-9
-
-
-cdef object wall_time(double moment):
-    """A moment of coarse_time() as time.time() has it; None for 0, which is never."""
-    return time.time() - (monotonic() - moment) if moment else None
 
 
 cdef class Clock:
@@ -61,6 +56,15 @@ cdef class Clock:
 
     cdef double now(self) noexcept:
         return monotonic()
+
+    cdef double coarse(self) noexcept:
+        """now(), a few milliseconds behind at most, and four times cheaper: for figures, and for
+        what is waited for by the second."""
+        return coarse_time()
+
+    cdef object wall_time(self, double moment):
+        """A moment of this clock as time.time() has it; None for 0, which is never."""
+        return time.time() - (self.now() - moment) if moment else None
 
     def time(self):
         """The present time, on time.monotonic()'s clock."""
@@ -73,6 +77,11 @@ cdef class Clock:
     def call_later(self, loop, double delay, callback, *arguments):
         """Have `loop` call back in `delay` seconds; `cancel()` what is returned to undo that."""
         return loop.call_later(max(delay, 0.0), callback, *arguments)
+
+    def call_once_read(self, loop, callback):
+        """Have `loop` call back when it has read what is there to be read now."""
+        # A loop looks at its sockets between two timers; uvloop at its timers first.
+        return loop.call_later(TIMER_GRAIN, callback)
 
     async def sleep(self, double seconds):
         """Let so much time pass; what `asyncio.sleep` does, by this clock."""
@@ -97,6 +106,9 @@ cdef class ManualClock(Clock):
         self.lock = threading.Lock()
 
     cdef double now(self) noexcept:
+        return self.current
+
+    cdef double coarse(self) noexcept:
         return self.current
 
     def advance(self, double seconds):

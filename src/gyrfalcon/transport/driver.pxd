@@ -22,6 +22,11 @@ cdef class Driver:
     cdef int held
     cdef object timer
     cdef double timer_at
+    # what upkeep.pxd has numbers for: when each is due, 0: not; and the first of them
+    cdef double due[8]
+    cdef double next_due
+    cdef double read_at             # (coarse) time of the last read
+    cdef bint dormant               # nobody asks whether the peer is there until there are calls
     cdef object flush_callback
     # tasks may go on right here: the loop called, no task is running
     cdef bint runs_tasks
@@ -37,6 +42,8 @@ cdef class Driver:
     cdef double stream_at
     cdef double sent_at
     cdef double received_at
+    cdef bint busy                  # there were streams at the last look
+    cdef double idle_at             # when there were none any more
     cdef readonly uint64_t keepalives_sent
 
     cdef Sink accept(self, Stream stream)
@@ -49,6 +56,14 @@ cdef class Driver:
     cdef int flush(self) except -1
     cdef int set_deadline(self, Stream stream, double deadline) except -1
     cdef int update_timer(self) except -1
+    cdef int settle_timer(self) except -1
+    cdef int set_due(self, int which, double when) except -1
+    cdef int fall_due(self, double now) except -1
+    cdef int find_next_due(self) except -1
+    cdef int time_came(self, int which, double now) except -1
+    cdef int head_begins(self) except -1
+    cdef int output_waits(self) except -1
+    cdef int calls_begin(self) except -1
     cdef bint may_run_tasks(self) except -1
     cdef int fail_stream(self, Stream stream) except -1
-    cdef void note_activity(self) noexcept
+    cdef void note_activity(self, double now) noexcept

@@ -31,6 +31,10 @@ class Driver:
     def id(self) -> int: ...
     @property
     def keepalives_sent(self) -> int: ...
+    @property
+    def quiet_since(self) -> float | None:
+        """When the last stream ended, by the clock, some milliseconds coarse (or the connection
+        began, when there was none); None while there are streams."""
     def stats(self) -> ConnectionStats: ...
     @property
     def peer(self) -> Peer:

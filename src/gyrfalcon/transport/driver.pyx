@@ -13,7 +13,7 @@ from libc.stdint cimport uint8_t
 from .._core.connection cimport Connection
 from .._core.stream cimport Link, Sink, Stream
 
-from .clock cimport SYSTEM, Clock, coarse_time, wall_time
+from .clock cimport SYSTEM, Clock
 from .lingering cimport lingering_of
 
 from ..rpc.stats import CONNECTIONS, ConnectionStats
@@ -32,6 +32,12 @@ cdef double ROUNDING = 1e-9
 cdef int INTERNAL_ERROR = 2
 # A read of more than this is no answer that somebody waits for alone.
 cdef Py_ssize_t SMALL_READ = 2048
+cdef int DUES = 8
+# upkeep.pxd, which stands on this module
+cdef int STALL = 2
+cdef int CLOSING = 7
+# For the peer to take the last bytes.
+cdef double CLOSE_SECONDS = 10.0
 
 cdef object current_task = asyncio.current_task
 
@@ -83,6 +89,22 @@ cdef class Driver:
         """Whether the loop may poll without sleep for what comes next."""
         return True
 
+    cdef int time_came(self, int which, double now) except -1:
+        """What `set_due` was told is due now."""
+        return 0
+
+    cdef int head_begins(self) except -1:
+        """A part of a header block came."""
+        return 0
+
+    cdef int output_waits(self) except -1:
+        """The peer does not take all that there is for it, and nobody looks after that."""
+        return 0
+
+    cdef int calls_begin(self) except -1:
+        """There are streams again while `dormant`."""
+        return 0
+
     # ------------------------------------------------------------------ asyncio's protocol
 
     def connection_made(self, transport):
@@ -95,6 +117,7 @@ cdef class Driver:
         if (getattr(self.loop, "read_buffer", None) is None
                 and transport.get_extra_info("socket") is not None):
             self.lingering = lingering_of(self.loop)
+        self.read_at = self.idle_at = self.clock.coarse()
         self.made()
         self.flush()
 
@@ -110,8 +133,11 @@ cdef class Driver:
         self.runs_tasks = True
         self.task_checked = False
         try:
+            self.read_at = self.clock.coarse()
             self.connection.receive_bytes(self.buffer_data, <size_t> nbytes)
-            self.note_activity()
+            if self.connection.header_stream != NULL:
+                self.head_begins()
+            self.note_activity(self.read_at)
             self.dispatch()
             self.received()
         finally:
@@ -215,7 +241,11 @@ cdef class Driver:
             if not output:
                 break
             self.transport.write(output)
-        self.note_activity()
+        self.note_activity(0)
+        if self.connection.link.queued and not self.due[STALL]:
+            self.output_waits()
+        if self.dormant and self.connection.open_streams:
+            self.calls_begin()
         if self.connection.ready:
             # Streams fell under their low mark, or ended with what was written.
             self.held += 1
@@ -235,8 +265,10 @@ cdef class Driver:
         """HTTP/2 is done with this connection: close the transport after what was written."""
         if self.connection.failure is not None:
             log.info("%r: closed: %s", self, self.connection.failure)
-        if self.transport is not None:
+        if self.transport is not None and not self.lost:
             self.transport.close()
+            if not self.due[CLOSING]:
+                self.set_due(CLOSING, self.clock.now() + CLOSE_SECONDS)
 
     def abort(self):
         """Drop the connection; its streams end as lost."""
@@ -252,10 +284,15 @@ cdef class Driver:
         return 0
 
     cdef int update_timer(self) except -1:
-        cdef double first
-        if self.connection.heap_length == 0 or self.lost:
+        """Set the timer, if something is due before it fires."""
+        cdef double first = self.next_due
+        cdef double deadline
+        if self.connection.heap_length:
+            deadline = (<Stream> self.connection.heap[0]).deadline
+            if first == 0 or deadline < first:
+                first = deadline
+        if first == 0 or self.lost:
             return 0
-        first = (<Stream> self.connection.heap[0]).deadline
         if self.timer is not None:
             if self.timer_at <= first:
                 return 0
@@ -265,29 +302,74 @@ cdef class Driver:
         return 0
 
     def on_timer(self):
-        """The first deadline is due."""
+        """The first deadline is due, or something else of this connection."""
+        cdef double now
         self.timer = None
         if self.lost:
             return
-        self.connection.on_timeout(self.clock.now() + ROUNDING)
+        now = self.clock.now() + ROUNDING
+        self.connection.on_timeout(now)
         self.held += 1
         try:
+            if self.next_due and self.next_due <= now:
+                self.fall_due(now)
             self.dispatch()
         finally:
             self.held -= 1
         self.flush()
+        if not self.lost and self.connection.closing:
+            self.finish()
         self.update_timer()
+
+    # What is due by the clock besides: each has its number, and all of them the one timer.
+
+    cdef int set_due(self, int which, double when) except -1:
+        """Have `time_came(which)` called then; 0: not any more, though the timer stays."""
+        self.due[which] = when
+        if when and (self.next_due == 0 or when < self.next_due):
+            self.next_due = when
+            self.update_timer()
+        return 0
+
+    cdef int fall_due(self, double now) except -1:
+        cdef int which
+        for which in range(DUES):
+            if self.due[which] and self.due[which] <= now:
+                self.due[which] = 0
+                self.time_came(which, now)
+        return self.find_next_due()
+
+    cdef int find_next_due(self) except -1:
+        cdef int which
+        self.next_due = 0
+        for which in range(DUES):
+            if self.due[which] and (self.next_due == 0 or self.due[which] < self.next_due):
+                self.next_due = self.due[which]
+        return 0
+
+    cdef int settle_timer(self) except -1:
+        """Let the timer go that is of no use any more."""
+        self.find_next_due()
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        return self.update_timer()
 
     # ------------------------------------------------------------------ figures
 
-    cdef void note_activity(self) noexcept:
-        """Note the time of what happened since the last look: once for all that came together."""
+    cdef void note_activity(self, double now) noexcept:
+        """Note the time of what happened since the last look: once for all that came together.
+        `now` is coarse; 0: not known."""
         cdef Link *link = &self.connection.link
-        cdef double now
+        cdef bint busy = self.connection.open_streams != 0
         if (link.messages_sent == self.sent_seen and link.messages_received == self.received_seen
-                and link.streams_started == self.streams_seen):
+                and link.streams_started == self.streams_seen and busy == self.busy):
             return
-        now = coarse_time()
+        if now == 0:
+            now = self.clock.coarse()
+        if busy != self.busy:
+            self.busy = busy
+            self.idle_at = now
         if link.messages_sent != self.sent_seen:
             self.sent_seen = link.messages_sent
             self.sent_at = now
@@ -302,7 +384,7 @@ cdef class Driver:
     def stats(self):
         """The figures of this connection, as rpc.stats.ConnectionStats. Any thread."""
         cdef Connection connection = self.connection
-        cdef object opened = wall_time(self.stream_at)
+        cdef object opened = self.clock.wall_time(self.stream_at)
         return ConnectionStats(
             id=self.id,
             local=describe_address(self.transport.get_extra_info("sockname")),
@@ -315,13 +397,14 @@ cdef class Driver:
             keepalives_sent=self.keepalives_sent,
             last_local_stream=None if connection.is_server else opened,
             last_remote_stream=opened if connection.is_server else None,
-            last_message_sent=wall_time(self.sent_at),
-            last_message_received=wall_time(self.received_at),
+            last_message_sent=self.clock.wall_time(self.sent_at),
+            last_message_received=self.clock.wall_time(self.received_at),
             send_window=connection.send_window,
             receive_window=connection.receive_window,
             received_goaway=connection.goaway_code if connection.goaway_received else None,
             peer_max_concurrent_streams=connection.peer_max_concurrent_streams,
             tls=self.transport.get_extra_info("tls"),
+            limits=connection.limits,
         )
 
     @property
@@ -329,6 +412,12 @@ cdef class Driver:
         """The other end: "ipv4:127.0.0.1:50051", "ipv6:[::1]:50051", "unix:PATH"; "unknown" before
         there is a connection."""
         return self.peer_name
+
+    @property
+    def quiet_since(self):
+        """When the last stream ended, by the clock, some milliseconds coarse (or the connection
+        began, when there was none); None while there are streams."""
+        return None if self.connection.open_streams else self.idle_at
 
     def __repr__(self):
         return f"<{type(self).__name__} peer={self.peer_name}>"

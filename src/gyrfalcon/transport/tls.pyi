@@ -14,6 +14,9 @@ log: logging.Logger
 class TlsError(ConnectionError):
     """TLS could not be agreed on with the peer, or broke."""
 
+class TlsTooSlow(TlsError):
+    """TLS was not agreed on in time."""
+
 class HandshakeQueue:
     """Handshakes of a server that wait for their first answer, which is the costly step: its
     signature takes up to a millisecond. One is made in each turn of the loop, so that whatever else

@@ -49,6 +49,10 @@ class TlsError(ConnectionError):
     """TLS could not be agreed on with the peer, or broke."""
 
 
+class TlsTooSlow(TlsError):
+    """TLS was not agreed on in time."""
+
+
 cdef class HandshakeQueue:
     """Handshakes of a server that wait for their first answer, which is the costly step: its
     signature takes up to a millisecond. One is made in each turn of the loop, so that whatever else
@@ -353,7 +357,7 @@ cdef class TlsLayer:
         self.timer = None
         if not (self.established or self.closing or self.lost):
             self.closing = True
-            self.tell(TlsError("it did not end in time"))
+            self.tell(TlsTooSlow("it did not end in time"))
             self.transport.abort()
 
     cdef int drop_timer(self) except -1:

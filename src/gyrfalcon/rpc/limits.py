@@ -1,0 +1,71 @@
+"""Every limit that can be met by what a peer or a program does: its name, unit and default.
+
+The one list of them. What a limit has as an option of a server or a channel stands with their other
+options; how often it was met is counted under its name, natively where that is on a connection
+(`_core/limits.pxd`), and shown by `stats()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One limit."""
+
+    name: str
+    """The name of the option, and of its counter."""
+    unit: str
+    default: float | None
+    """In that unit; None: no limit, or one that depends on the machine."""
+    sides: str
+    """Who has it as an option: "server", "channel", "both"; "" for one that cannot be set."""
+
+
+LIMITS: Final = (
+    # Messages, metadata, streams, calls
+    Limit("max_receive_bytes", "bytes", 4 * 2**20, "both"),
+    Limit("max_send_bytes", "bytes", None, "both"),
+    Limit("max_metadata_bytes", "bytes", 16 * 2**10, "both"),
+    Limit("max_concurrent_streams", "calls", 1000, "server"),
+    Limit("max_concurrent_calls", "calls", None, "server"),
+    Limit("max_waiting_calls", "calls", 10_000, "server"),
+    Limit("max_unread_bytes", "bytes", 64 * 2**20, "both"),
+    Limit("timeout", "seconds", None, ""),
+    # Connections
+    Limit("max_connections", "connections", None, "server"),
+    Limit("connect_timeout", "seconds", 20.0, "channel"),
+    Limit("handshake_timeout", "seconds", 20.0, "server"),
+    Limit("header_timeout", "seconds", 10.0, "both"),
+    Limit("stall_timeout", "seconds", 60.0, "both"),
+    Limit("close_timeout", "seconds", 10.0, ""),
+    Limit("keepalive", "seconds", None, "both"),
+    Limit("min_ping_interval", "seconds", 300.0, "server"),
+    Limit("max_connection_age", "seconds", None, "server"),
+    Limit("max_connection_age_grace", "seconds", None, "server"),
+    Limit("max_connection_idle", "seconds", None, "server"),
+    Limit("idle_timeout", "seconds", 1800.0, "channel"),
+)
+"""In the order of their numbers. A new one goes to the end of its group; numbers are not kept."""
+
+_NUMBERS: Final[Mapping[str, int]] = {limit.name: index for index, limit in enumerate(LIMITS)}
+
+
+def number_of(name: str) -> int:
+    """The number under which native code counts a limit. KeyError for one that is not listed."""
+    return _NUMBERS[name]
+
+
+def named(counts: Iterable[int]) -> dict[str, int]:
+    """What was counted under each number, by name; without those that were never met."""
+    return {limit.name: count for limit, count in zip(LIMITS, counts, strict=True) if count}
+
+
+def add_counts(total: dict[str, int], more: Mapping[str, int]) -> dict[str, int]:
+    """Add to `total`, which is returned."""
+    for name, count in more.items():
+        total[name] = total.get(name, 0) + count
+    return total
