@@ -83,7 +83,12 @@ def test_it_serves_until_it_is_told_to_stop(folder: Path, name: str) -> None:
             stdout, stderr = process.communicate()
         finally:
             process.kill()
-    logged = [line.partition(" INFO gyrfalcon.server: ")[2] for line in stderr.splitlines()]
+    told, *lines = stderr.splitlines()
+    assert told.endswith(
+        f"INFO gyrfalcon.cli: serving shop_app:{name}: "
+        "Ctrl-C lets running calls end, and once more ends them"
+    )
+    logged = [line.partition(" INFO gyrfalcon.server: ")[2] for line in lines]
     assert (process.returncode, stdout, logged[0]) == (0, "", f"listening on {target}")
     assert logged[1].startswith("listening on 127.0.0.1:")
     assert logged[2:] == ["stopping: running calls have 30 seconds"]
