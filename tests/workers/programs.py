@@ -54,7 +54,7 @@ class Program:
 
     def __init__(self, command: Sequence[str], **options: Any) -> None:
         environment = {**os.environ, "PYTHONWARNINGS": "error"}
-        paths = [ROOT, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+        paths = [str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
         environment["PYTHONPATH"] = os.pathsep.join(
             str(Path(one).resolve()) for one in paths if one
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -19,8 +18,6 @@ from .application import Application, set_up_logging
 from .failures import Failure, WrongUse
 from .options import Duration
 from .reloading import reloading
-
-log = logging.getLogger("gyrfalcon.cli")
 
 _ADDRESS = "127.0.0.1:50051"
 _BYTES = {"type": click.IntRange(min=0), "metavar": "BYTES"}
@@ -137,12 +134,9 @@ def command(
     what = Application(application, os.path.abspath(app_dir), log_level, given)
     with _failures():
         if workers is None and not reload:
-            server = what.make_server()
-            _tell_how_to_stop(application)
-            server.run(*addresses)
+            what.make_server().run(*addresses)
             return
         set_up_logging(log_level)
-        _tell_how_to_stop(application)
         with reloading(what.folder) if reload else contextlib.nullcontext():
             processes.supervise(
                 _worker_command(what),
@@ -151,10 +145,6 @@ def command(
                 linger=linger,
                 developing=reload,
             )
-
-
-def _tell_how_to_stop(application: str) -> None:
-    log.info("serving %s: Ctrl-C lets running calls end, and once more ends them", application)
 
 
 @contextlib.contextmanager

@@ -248,6 +248,7 @@ class Server:
             async with self:
                 for address in addresses:
                     await self.listen(address)
+                log.info("Ctrl-C or SIGTERM lets running calls end; a second one ends them")
                 await self.wait_closed()
         finally:
             for number in signals:

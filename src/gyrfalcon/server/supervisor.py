@@ -236,6 +236,9 @@ class Supervisor:
             self._announced = True
             addresses = ", ".join(address.address for address in self._addresses)
             log.info("%s on %s", _counted(len(self._slots)), addresses)
+            log.info(
+                "Ctrl-C or SIGTERM lets running calls end; a second one ends them; SIGHUP reloads"
+            )
 
     def _failed(self, worker: _Worker, told: dict[str, Any]) -> None:
         """The worker knows why it cannot serve, and that another would not do better."""
