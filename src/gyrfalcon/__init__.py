@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from . import services as services
     from . import stats as stats
     from . import telemetry as telemetry
+    from . import workers as workers
     from .client import BearerToken as BearerToken
     from .client import Call as Call
     from .client import CallCredentials as CallCredentials
@@ -161,6 +162,7 @@ __all__ = [
     "placeholder",
     "services",
     "stats",
+    "workers",
 ]
 
 _ROOMS = {
@@ -185,7 +187,7 @@ _ROOMS = {
     "transport.network": "Network",
 }
 # Rooms that programs name themselves; `telemetry` is not in __all__, because it needs an extra.
-_PACKAGES = frozenset({"blocking", "services", "stats", "telemetry"})
+_PACKAGES = frozenset({"blocking", "services", "stats", "telemetry", "workers"})
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names.split()}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import signal
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,9 @@ from pathlib import Path
 import pytest
 
 import gyrfalcon as gyr
+from gyrfalcon.cli.application import Application
+from gyrfalcon.cli.failures import WrongUse
+from gyrfalcon.cli.serve import SERVER_OPTIONS
 from tests.call.service import SAFETY_NET_S, UNARY, message
 from tests.cli.running import Ran, run, start
 
@@ -86,7 +90,10 @@ def test_it_serves_until_it_is_told_to_stop(folder: Path, name: str) -> None:
     logged = [line.partition(" INFO gyrfalcon.server: ")[2] for line in stderr.splitlines()]
     assert (process.returncode, stdout, logged[0]) == (0, "", f"listening on {target}")
     assert logged[1].startswith("listening on 127.0.0.1:")
-    assert logged[2:] == ["stopping: running calls have 30 seconds"]
+    assert logged[2:] == [
+        "Ctrl-C or SIGTERM lets running calls end; a second one ends them",
+        "stopping: running calls have 30 seconds",
+    ]
 
 
 WHAT = (
@@ -137,3 +144,42 @@ def test_an_address_that_cannot_be_had(folder: Path, address: str, reason: str) 
     ran = run("serve", "shop_app:make_server", "--app-dir", folder, "--bind", address)
     expected = f"Error: {reason}\nHint: choose another address with --bind\n"
     assert ran == Ran(1, "", expected)
+
+
+def test_options_are_those_of_the_server() -> None:
+    parameters = inspect.signature(gyr.Server).parameters
+    for name, attributes in SERVER_OPTIONS.items():
+        default = parameters[name].default
+        if default is not None and default is not False:
+            shown = attributes["help"].rpartition("Default: ")[2]
+            assert (name, float(shown.removesuffix("."))) == (name, default)
+
+
+def test_options_reach_the_server(folder: Path) -> None:
+    found = Application("shop_app:service", str(folder), "info", {"max_send_bytes": -1})
+    with pytest.raises(WrongUse, match="max_send_bytes"):
+        found.make_server()
+    found = Application("shop_app:service", str(folder), "info", {"grace": 1.5})
+    assert found.make_server().grace == 1.5
+
+
+def test_a_server_has_its_options_already(folder: Path) -> None:
+    ran = run("serve", "shop_app:server", "--app-dir", folder, "--grace", "5", "--access-log")
+    assert ran == Ran(
+        2,
+        "",
+        "Error: shop_app:server gives a gyrfalcon.Server, which has its options already: "
+        "--grace, --access-log\n"
+        "Hint: set them there, or name something that gives services\n",
+    )
+
+
+def test_reloading_says_what_is_missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "watchfiles", None)
+    ran = run("serve", "shop_app:server", "--app-dir", folder, "--reload")
+    assert ran == Ran(
+        1,
+        "",
+        "Error: --reload needs watchfiles, which is not installed\n"
+        "Hint: pip install 'gyrfalcon[reload]'\n",
+    )

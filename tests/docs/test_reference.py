@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import gyrfalcon as gyr
-from gyrfalcon import blocking, policy, services, stats, telemetry, testing
+from gyrfalcon import blocking, policy, services, stats, telemetry, testing, workers
 from tests.docs.pages import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -52,7 +52,7 @@ def write(default: object) -> str:
 
 @pytest.mark.parametrize(
     "module",
-    [gyr, blocking, policy, services, stats, telemetry, testing],
+    [gyr, blocking, policy, services, stats, telemetry, testing, workers],
     ids=lambda module: module.__name__,
 )
 def test_every_exported_name_is_explained(module: Any) -> None:

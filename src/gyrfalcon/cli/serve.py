@@ -2,22 +2,62 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import logging
+import contextlib
+import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import click
 
-import gyrfalcon as gyr
+from gyrfalcon import workers as processes
 
-from .failures import Failure, WrongUse, choices
+from .application import Application, set_up_logging
+from .failures import Failure, WrongUse
+from .options import Duration
+from .reloading import reloading
 
 _ADDRESS = "127.0.0.1:50051"
-_WHAT = "a gyrfalcon.Server, a service, a list of services, or a function that returns one of those"
+_BYTES = {"type": click.IntRange(min=0), "metavar": "BYTES"}
+_NUMBER = {"type": click.IntRange(min=0), "metavar": "N"}
+
+# Options of gyrfalcon.Server that can be written on a command line, by their names there.
+SERVER_OPTIONS: dict[str, dict[str, Any]] = {
+    "grace": {
+        "type": Duration(zero=True),
+        "metavar": "DURATION",
+        "help": "Time that running calls get when the server stops. Default: 30.",
+    },
+    "max_receive_bytes": {**_BYTES, "help": "The longest request to accept. Default: 4194304."},
+    "max_send_bytes": {**_BYTES, "help": "The longest reply to send. Default: no limit."},
+    "max_metadata_bytes": {**_BYTES, "help": "Metadata of a request at most. Default: 16384."},
+    "max_concurrent_streams": {
+        **_NUMBER,
+        "help": "Calls at once on one connection. Default: 1000.",
+    },
+    "max_workers": {
+        **_NUMBER,
+        "help": "Threads for handlers that are plain functions, in each process. "
+        "Default: processors + 4, at most 32.",
+    },
+    "max_waiting_calls": {
+        **_NUMBER,
+        "help": "Calls that wait for such a thread at most. Default: 10000.",
+    },
+    "compression": {
+        "type": click.Choice(["gzip", "deflate"]),
+        "help": "Compress the replies, where the client takes it.",
+    },
+    "access_log": {"is_flag": True, "help": "Log a line for every call."},
+}
+
+
+def _server_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    for name, attributes in reversed(SERVER_OPTIONS.items()):
+        function = click.option(f"--{name.replace('_', '-')}", name, **attributes)(function)
+    return function
 
 
 @click.command("serve")
@@ -29,7 +69,30 @@ _WHAT = "a gyrfalcon.Server, a service, a list of services, or a function that r
     multiple=True,
     default=[_ADDRESS],
     metavar="ADDRESS",
-    help=f"host:port, [::1]:port or unix:path; may be given several times. Default: {_ADDRESS}.",
+    help="host:port, [::1]:port, unix:path, or fd:N for a socket that this process was started "
+    f"with; may be given several times. Default: {_ADDRESS}.",
+)
+@click.option(
+    "-w",
+    "--workers",
+    type=click.IntRange(min=1, max=1024),
+    metavar="N",
+    help="Serve with N processes, which are started again when they die, and replaced by SIGHUP "
+    "without a call that fails. Default: serve in this process.",
+)
+@click.option(
+    "--linger",
+    type=Duration(zero=True),
+    default=10.0,
+    metavar="DURATION",
+    help="Time for which processes that were replaced keep connections with calls, before they "
+    "ask their clients to connect anew. Default: 10.",
+)
+@click.option(
+    "--reload",
+    is_flag=True,
+    help="For development: serve in another process, and replace it when a .py or .proto file "
+    "below the folder of --app-dir changes.",
 )
 @click.option(
     "--app-dir",
@@ -43,24 +106,55 @@ _WHAT = "a gyrfalcon.Server, a service, a list of services, or a function that r
     type=click.Choice(["debug", "info", "warning", "error"]),
     help="What to log to stderr, unless the program has set up logging itself. Default: info.",
 )
-def command(application: str, addresses: tuple[str, ...], app_dir: str, log_level: str) -> None:
+@_server_options
+def command(
+    application: str,
+    addresses: tuple[str, ...],
+    workers: int | None,
+    linger: float,
+    reload: bool,
+    app_dir: str,
+    log_level: str,
+    **options: Any,
+) -> None:
     """Serve what a Python module has.
 
     MODULE:NAME is a gyrfalcon.Server, a service, a list of services, or a function without
-    arguments (or a class) that gives one of those, as in shop.app:make_server.
+    arguments (or a class) that gives one of those, as in shop.app:make_server. Options from --grace
+    on are those of gyrfalcon.Server, and for what gives services.
 
     Uses uvloop where it is installed. SIGINT and SIGTERM let running calls end; a second signal
-    ends them at once.
+    ends them at once. With --workers, each process imports the module anew, SIGHUP replaces them,
+    and SIGUSR1 and SIGUSR2 are passed on to them.
     """
-    sys.path.insert(0, os.path.abspath(app_dir))
-    found = load(application)
-    # After the import: a program that sets up logging on its own keeps what it has.
-    logging.basicConfig(
-        level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    server = make_server(found, application)
+    # False: a flag that was not given.
+    given = {
+        name: value for name, value in options.items() if value is not None and value is not False
+    }
+    what = Application(application, os.path.abspath(app_dir), log_level, given)
+    with _failures():
+        if workers is None and not reload:
+            what.make_server().run(*addresses)
+            return
+        set_up_logging(log_level)
+        with reloading(what.folder) if reload else contextlib.nullcontext():
+            processes.supervise(
+                _worker_command(what),
+                addresses,
+                workers=workers or 1,
+                linger=linger,
+                developing=reload,
+            )
+
+
+@contextlib.contextmanager
+def _failures() -> Any:
     try:
-        server.run(*addresses)
+        yield
+    except processes.WorkerError as error:
+        if error.details is None:
+            raise Failure(str(error), "what it wrote before says why") from None
+        raise WrongUse(str(error), *error.details["hints"]) from None
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         if not reason.startswith(("cannot listen on ", "address ")):
@@ -68,66 +162,24 @@ def command(application: str, addresses: tuple[str, ...], app_dir: str, log_leve
         raise Failure(reason, "choose another address with --bind") from None
 
 
-def load(application: str) -> Any:
-    """The attribute that "module:name" says. Raises WrongUse; errors of the module itself pass."""
-    module_name, colon, path = application.partition(":")
-    if not colon or not module_name or not path:
-        raise WrongUse(f"{application!r} is no MODULE:NAME: write it as in shop.app:make_server")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        # An import inside that module which fails is the program's fault: its traceback is shown.
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
-        raise WrongUse(
-            f"there is no module {error.name!r}",
-            f"say where it is with --app-dir; now it is {os.path.abspath(sys.path[0])}",
-        ) from None
-    found: Any = module
-    for name in path.split("."):
-        if not hasattr(found, name):
-            public = [one for one in vars(found) if not one.startswith("_")]
-            raise WrongUse(
-                f"module {module_name!r} has no {path!r}", *choices(name, public, "there are")
-            )
-        found = getattr(found, name)
+def _worker_command(what: Application) -> Sequence[str]:
+    """What starts a worker: this interpreter, as it was started, with the same modules at hand."""
+    return (
+        sys.executable,
+        *_interpreter_options(),
+        *("-m", "gyrfalcon.cli.worker", what.name),
+        json.dumps({**asdict(what), "path": sys.path}),
+    )
+
+
+def _interpreter_options() -> list[str]:
+    """Those that Python itself was started with, as in `python -X dev -m gyrfalcon.cli`."""
+    found: list[str] = []
+    arguments = iter(sys.orig_argv[1:])
+    for argument in arguments:
+        if argument in ("-m", "-c", "-") or not argument.startswith("-"):
+            break
+        found.append(argument)
+        if argument in ("-X", "-W", "--check-hash-based-pycs"):
+            found.append(next(arguments, ""))
     return found
-
-
-def make_server(found: Any, application: str) -> gyr.Server:
-    """The server for what was found. Raises WrongUse for what nothing can be served from."""
-    is_service_class = isinstance(found, type) and issubclass(found, gyr.Service)
-    if callable(found) and not isinstance(found, gyr.Service):
-        if inspect.iscoroutinefunction(found) or inspect.isasyncgenfunction(found):
-            raise WrongUse(
-                f"{application} is an async function, and there is no loop yet when it is called",
-                "make it a plain function; connect to databases and the like on first use",
-            )
-        needed = [] if is_service_class else _needed_arguments(found)
-        if needed:
-            raise WrongUse(
-                f"{application} needs arguments: {', '.join(needed)}",
-                "name a function that can be called without any",
-            )
-        found = found()
-    if isinstance(found, gyr.Server):
-        return found
-    services = [found] if isinstance(found, gyr.Service) else found
-    if isinstance(services, Iterable) and not isinstance(services, (str, bytes)):
-        services = list(services)
-    if (
-        not isinstance(services, list)
-        or not services
-        or not all(isinstance(service, gyr.Service) for service in services)
-    ):
-        raise WrongUse(f"{application} gives {found!r}, and it should be {_WHAT}")
-    return gyr.Server(services)
-
-
-def _needed_arguments(function: Any) -> list[str]:
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return []
-    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [one.name for one in parameters if one.default is one.empty and one.kind not in optional]

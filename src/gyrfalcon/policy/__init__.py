@@ -23,6 +23,8 @@ from .round_robin import RoundRobin
 from .target import (
     DEFAULT_PORT,
     Address,
+    HeldAddress,
+    ListenAddress,
     Target,
     TcpAddress,
     UnixAddress,
@@ -42,6 +44,8 @@ __all__ = [
     "ConnectionBackoff",
     "ConnectivityState",
     "FixedPicker",
+    "HeldAddress",
+    "ListenAddress",
     "Pick",
     "PickFirst",
     "Picker",

@@ -44,7 +44,20 @@ class UnixAddress(NamedTuple):
         return f"unix-abstract:{self.path}" if self.abstract else f"unix:{self.path}"
 
 
+class HeldAddress(NamedTuple):
+    """An address to listen on that is bound already: the descriptors of its sockets."""
+
+    descriptors: tuple[int, ...]
+    """Several for a host name that stands for several addresses."""
+    text: str
+    """How it is shown: the address, where that is known, else "fd:3"."""
+
+    def __str__(self) -> str:
+        return self.text
+
+
 Address: TypeAlias = TcpAddress | UnixAddress
+ListenAddress: TypeAlias = TcpAddress | UnixAddress | HeldAddress
 
 
 class Target(NamedTuple):
@@ -102,12 +115,13 @@ def parse_target(text: str, schemes: Collection[str] = ()) -> Target:
     return Target(text, scheme, rest, (), rest)
 
 
-def parse_listen_address(text: str) -> Address:
+def parse_listen_address(text: str) -> ListenAddress:
     """The address to listen on that a text stands for.
 
-    `host:port`, `[::1]:port`, `unix:path`, `unix:///absolute/path` or `unix-abstract:name`. Port 0
-    is any free port. In `:port` the host is empty, which stands for every interface; `0.0.0.0:port`
-    and `[::]:port` are every interface of IPv4 and of IPv6.
+    `host:port`, `[::1]:port`, `unix:path`, `unix:///absolute/path`, `unix-abstract:name`, or `fd:3`
+    for a socket that the process was started with. Port 0 is any free port. In `:port` the host is
+    empty, which stands for every interface; `0.0.0.0:port` and `[::]:port` are every interface of
+    IPv4 and of IPv6.
 
     Raises ValueError that names the address and what is wrong with it.
     """
@@ -116,6 +130,8 @@ def parse_listen_address(text: str) -> Address:
         if rest.startswith("//"):
             rest = _without_uri_authority(text, scheme, rest)
         return _unix(text, scheme, rest)
+    if scheme == "fd":
+        return HeldAddress((_descriptor(text, rest),), text)
     host, port = _split(text, text)
     if port is None:
         raise _error(text, f"has no port: write {text + ':50051'!r}, or port 0 for any free one")
@@ -176,6 +192,13 @@ def _unix(text: str, scheme: str, path: str) -> UnixAddress:
     if "\0" in path:
         raise _error(text, "has a null character in its path: leave it out")
     return UnixAddress("\0" + path if scheme == "unix-abstract" else path)
+
+
+def _descriptor(text: str, number: str) -> int:
+    # As with ports: what is longer than a descriptor can be is not converted.
+    if number.isascii() and number.isdecimal() and len(number) <= 9:
+        return int(number)
+    raise _error(text, "names no descriptor: write its number, as in 'fd:3'")
 
 
 def _split(text: str, part: str) -> tuple[str, str | None]:

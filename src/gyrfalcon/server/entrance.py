@@ -9,6 +9,7 @@ from typing import Any
 
 from ..transport.certificates import TlsSettings
 from ..transport.clock import Clock
+from ..transport.timeouts import wait
 from ..transport.tls import HandshakeQueue, TlsError, TlsProtocol
 
 log = logging.getLogger("gyrfalcon.server")
@@ -33,6 +34,7 @@ class Entrance:
         self._over = over
         self._queue = HandshakeQueue(loop)
         self._waiting: set[TlsProtocol] = set()
+        self._empty: asyncio.Future[None] | None = None
         self.failures = 0
         """Handshakes that have failed."""
 
@@ -55,6 +57,12 @@ class Entrance:
         self._waiting.add(layer)
         return layer
 
+    async def settle(self, seconds: float) -> None:
+        """Return when no handshake is under way any more, or after that time."""
+        if self._waiting:
+            self._empty = self._loop.create_future()
+            await wait(self._clock, [self._empty], seconds)
+
     def close(self) -> None:
         """Drop the connections that have no TLS yet."""
         waiting, self._waiting = self._waiting, set()
@@ -65,6 +73,8 @@ class Entrance:
         if layer not in self._waiting:
             return
         self._waiting.discard(layer)
+        if not self._waiting and self._empty is not None and not self._empty.done():
+            self._empty.set_result(None)
         if error is not None:
             self.failures += 1
             log.info("TLS handshake with %s failed: %s", layer.peer_name, error)

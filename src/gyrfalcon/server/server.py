@@ -15,7 +15,7 @@ from typing import Any
 
 from .._core.connection import Connection
 from ..policy.balancer import Timer
-from ..policy.target import parse_listen_address
+from ..policy.target import ListenAddress, parse_listen_address
 from ..rpc.compression import COMPRESSIONS, Compression
 from ..rpc.interceptor import Interceptor, check_interceptors
 from ..rpc.keepalive import LEAST_SERVER_INTERVAL, Keepalive, check_keepalive
@@ -48,6 +48,13 @@ log = logging.getLogger("gyrfalcon.server")
 # Threads beyond the processors, for handlers that wait; as many as ThreadPoolExecutor has.
 _EXTRA_WORKERS = 4
 _MOST_WORKERS = 32
+# Of the loop, until what it has accepted is a connection of ours.
+_ACCEPT_TURNS = 3
+# Without a call for so long, a connection of a server that leaves is drained.
+_IDLE_SECONDS = 1.0
+# What TLS handshakes get that are under way when the server stops: who was accepted is served, where
+# that takes no longer than a client with something to say.
+_HANDSHAKE_SECONDS = 1.0
 # What handlers get to end after they were cancelled, before their connections are dropped.
 _CANCEL_SECONDS = 1.0
 
@@ -214,6 +221,10 @@ class Server:
     async def bind(self, address: str, *, start: bool) -> int:
         """As `listen`; without `start` the address is taken, and served once `begin` was awaited
         (for servers that a thread runs)."""
+        return await self.listen_on(parse_listen_address(address), start=start)
+
+    async def listen_on(self, where: ListenAddress, *, start: bool = True) -> int:
+        """As `bind`, on an address that was parsed, or that another process has bound."""
         loop = asyncio.get_running_loop()
         if self._loop is None:
             tell_starting(self._services, self)
@@ -225,7 +236,6 @@ class Server:
             raise RuntimeError("this server runs on another event loop; make one for each loop")
         if self._stopping is not None:
             raise RuntimeError("this server was stopped; make a new one")
-        where = parse_listen_address(address)
         context = contextvars.copy_context()
         listener = await self._network.listen(
             loop, lambda: self._accept(context), where, start=start
@@ -250,13 +260,33 @@ class Server:
         (default: the server's), what is left ends with CANCELLED. Stopping again waits for the
         same end; a shorter grace then counts from now.
         """
+        await asyncio.shield(self.begin_stop(grace))
+
+    def begin_stop(self, grace: float | None = None) -> asyncio.Task[None]:
+        """As `stop`, without waiting: the task that ends with the server."""
         seconds = self._grace if grace is None else check_seconds("grace", grace)
         loop = asyncio.get_running_loop()
         if self._stopping is None:
             self._give_up = loop.create_future()
             self._stopping = loop.create_task(self._stop())
         self._hurry(self._clock.time() + seconds)
-        await asyncio.shield(self._stopping)
+        return self._stopping
+
+    async def leave(self, seconds: float) -> None:
+        """Let another server take over: accept no more connections, drain those that had no call
+        for a second, and stop after so many seconds, or with the last connection."""
+        while self._listeners:
+            self._listeners.pop().close()
+        await self._meet_accepted()
+        end = self._clock.time() + seconds
+        while self._drivers and self._stopping is None and self._clock.time() < end:
+            calls = {driver: driver.call_stats().started for driver in self._drivers}
+            if await self._all_over(min(_IDLE_SECONDS, max(end - self._clock.time(), 0.0))):
+                break
+            for driver, started in calls.items():
+                if not driver.running_calls and driver.call_stats().started == started:
+                    driver.drain()
+        await self.stop()
 
     async def __aenter__(self) -> Server:
         return self
@@ -264,14 +294,26 @@ class Server:
     async def __aexit__(self, *error: object) -> None:
         await self.stop()
 
-    def run(self, *addresses: str) -> None:
+    def run(self, *addresses: str, workers: int | None = None) -> None:
         """Serve on these addresses until SIGINT or SIGTERM, then drain and return.
 
         A second signal ends the running calls at once. Uses uvloop where it is installed. Call it
         from the main thread, without a running loop.
+
+        With `workers`, so many processes serve, each a fork of this one: what was made before
+        (services, files, connections) each of them has a copy of, threads it has not. Open
+        connections to databases in `ServerObserver.server_starting`, which runs in each. Workers
+        that die are replaced; SIGHUP replaces all, without a call that fails. Raises
+        `gyrfalcon.workers.WorkerError` when they cannot be kept running.
         """
         if not addresses:
             raise ValueError("Server.run needs an address to listen on, as in '127.0.0.1:50051'")
+        if workers is not None:
+            # Processes are rarely asked for, and cost 10 ms to import.
+            from .worker import serve_with_workers
+
+            serve_with_workers(self, self._network, addresses, workers)
+            return
         run_in_new_loop(self._serve(addresses))
 
     async def _serve(self, addresses: Sequence[str]) -> None:
@@ -283,23 +325,26 @@ class Server:
             async with self:
                 for address in addresses:
                     await self.listen(address)
+                log.info("Ctrl-C or SIGTERM lets running calls end; a second one ends them")
                 await self.wait_closed()
         finally:
             for number in signals:
                 loop.remove_signal_handler(number)
 
     def _signalled(self) -> None:
-        loop = asyncio.get_running_loop()
         if self._stopping is None:
             log.info("stopping: running calls have %g seconds", self._grace)
-            self._give_up = loop.create_future()
-            self._stopping = loop.create_task(self._stop())
-            self._hurry(self._clock.time() + self._grace)
+            self.begin_stop()
         else:
             log.info("stopping at once")
-            self._hurry(self._clock.time())
+            self.begin_stop(0.0)
 
     # ------------------------------------------------------------------ what is served, and how
+
+    @property
+    def grace(self) -> float:
+        """Seconds that running calls get when it stops, unless `stop` says otherwise."""
+        return self._grace
 
     @property
     def services(self) -> tuple[ServiceDefinition, ...]:
@@ -421,7 +466,9 @@ class Server:
             tell(self._services, self, "server_draining")
         for listener in self._listeners:
             listener.close()
+        await self._meet_accepted()
         if self._entrance is not None:
+            await self._entrance.settle(_HANDSHAKE_SECONDS)
             self._entrance.close()
         for driver in list(self._drivers):
             driver.drain()
@@ -436,6 +483,11 @@ class Server:
             if self._loop is not None:
                 tell(self._services, self, "server_stopped")
             self._closed.set()
+
+    async def _meet_accepted(self) -> None:
+        """Return when what the closed listeners accepted are connections of ours."""
+        for _ in range(_ACCEPT_TURNS):
+            await asyncio.sleep(0)
 
     async def _end_calls(self) -> None:
         assert self._loop is not None or not self._drivers

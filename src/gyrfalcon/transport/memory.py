@@ -15,7 +15,14 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-from ..policy.target import Address, TcpAddress, UnixAddress, parse_listen_address
+from ..policy.target import (
+    Address,
+    HeldAddress,
+    ListenAddress,
+    TcpAddress,
+    UnixAddress,
+    parse_listen_address,
+)
 from ..rpc.stats import LISTENERS, ListenerStats
 from .addresses import describe_address, is_ip_address
 from .clock import Clock
@@ -49,7 +56,7 @@ class MemoryNetwork(Network):
 
     def faults(self, address: str) -> Faults:
         """What disturbs the connections to an address, whoever listens there."""
-        return self._faults_of(self._resolve(parse_listen_address(address)))
+        return self._faults_of(self._resolve(_no_socket(parse_listen_address(address))))
 
     async def connect(
         self, loop: asyncio.AbstractEventLoop, protocol: Any, address: Address
@@ -94,24 +101,25 @@ class MemoryNetwork(Network):
         self,
         loop: asyncio.AbstractEventLoop,
         make_protocol: Callable[[], Any],
-        address: Address,
+        address: ListenAddress,
         *,
         start: bool = True,
     ) -> MemoryListener:
-        """Listen on an address. Raises OSError when somebody does already."""
-        shown = address
-        if isinstance(address, TcpAddress) and address.port == 0:
-            address = shown = TcpAddress(address.host, next(self._ports))
-        address = self._resolve(address)
-        if address in self._listeners:
+        """Listen on an address. Raises OSError when somebody does already, ValueError for a
+        socket that is there already: it belongs to the system's network."""
+        shown = _no_socket(address)
+        if isinstance(shown, TcpAddress) and shown.port == 0:
+            shown = TcpAddress(shown.host, next(self._ports))
+        where = self._resolve(shown)
+        if where in self._listeners:
             reason = os.strerror(errno.EADDRINUSE)
             raise OSError(errno.EADDRINUSE, f"cannot listen on {shown}: {reason}")
         listener = MemoryListener(
-            loop, make_protocol, shown, lambda: self._listeners.pop(address, None)
+            loop, make_protocol, shown, lambda: self._listeners.pop(where, None)
         )
         if start:
             await listener.start()
-        self._listeners[address] = listener
+        self._listeners[where] = listener
         return listener
 
     async def look_up(
@@ -171,6 +179,12 @@ class MemoryNetwork(Network):
     def __repr__(self) -> str:
         addresses = ", ".join(listener.address for listener in self._listeners.values())
         return f"<MemoryNetwork, listening: {addresses or 'nobody'}>"
+
+
+def _no_socket(address: ListenAddress) -> Address:
+    if isinstance(address, HeldAddress):
+        raise ValueError(f"address {str(address)!r} is a socket, and this network has none")
+    return address
 
 
 def _name(address: Address) -> Any:

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from ..policy.target import Address, TcpAddress
+from ..policy.target import Address, ListenAddress, TcpAddress
 from ..rpc.stats import ListenerStats
 from .clock import SYSTEM_CLOCK, Clock
 from .connector import connect
@@ -65,7 +65,7 @@ class Network:
         self,
         loop: asyncio.AbstractEventLoop,
         make_protocol: Callable[[], Any],
-        address: Address,
+        address: ListenAddress,
         *,
         start: bool = True,
     ) -> Listening:
