@@ -3,6 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from .fields cimport Fields
 from .nghttp2 cimport nghttp2_session
+from .past cimport Past
 from .stream cimport Link, Stream
 
 
@@ -50,6 +51,8 @@ cdef class Connection:
     cdef Py_ssize_t refusals_waiting    # RST_STREAM frames that are not sent yet
     cdef bint flooded               # there were too many of those
 
+    cdef Past past                  # server: streams that are over
+
     # deadlines: a binary heap of streams
     cdef PyObject **heap
     cdef Py_ssize_t heap_length
@@ -66,6 +69,7 @@ cdef class Connection:
     cdef int refuse_stream(self, Stream stream) except -1
     cdef int limit_refusals(self, double now) except -1
     cdef int fail_for_flood(self) except -1
+    cdef int break_off(self, uint32_t code, str reason) except -1
     cdef int make_room(self) except -1
     cdef int give_up_newest(self) except -1
     cdef int end_stream(self, Stream stream, int64_t code) except -1

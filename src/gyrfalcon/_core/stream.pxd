@@ -70,8 +70,10 @@ cdef class Stream:
     cdef readonly HeaderBlock trailers
     cdef readonly bint oversized_head
     cdef readonly bint head_received
+    cdef readonly bint trailers_only    # a response whose head ended it
     cdef readonly bint foreign          # a response that is no gRPC: its body is dropped
     cdef readonly bint remote_ended
+    cdef bint peer_reset        # by RST_STREAM
     cdef readonly int64_t reset_code
     cdef readonly object fault
     cdef public size_t max_receive_bytes

@@ -444,6 +444,8 @@ cdef class Call(Nested):
             if not stream.remote_ended and self.retry(events):
                 return 0
             self.outcome = read_outcome(stream)
+            if self.expiry and stream.reset_code == CANCEL and not stream.remote_ended:
+                self.blame_deadline()
             if stream.oversized_head:
                 self.outcome = made(
                     RESOURCE_EXHAUSTED,
@@ -464,6 +466,12 @@ cdef class Call(Nested):
             return self.end(
                 UNIMPLEMENTED, f"{self.rpc_method.path} has one reply; more came", True)
         return self.wake()
+
+    cdef int blame_deadline(self) except -1:
+        """Servers, too, reset a call whose deadline has passed, and may be heard first."""
+        if self.channel.clock.now() >= self.expiry:
+            self.outcome = made(DEADLINE_EXCEEDED, "the deadline of the call passed")
+        return 0
 
     cdef int check_cardinality(self) except -1:
         cdef Py_ssize_t count
@@ -766,8 +774,7 @@ cdef class Call(Nested):
 
 cdef object initial_of_stream(Stream stream):
     """The Metadata of the response head."""
-    if (stream is None or not stream.head_received
-            or (stream.trailers is None and stream.remote_ended)):
+    if stream is None or not stream.head_received or stream.trailers_only:
         # Trailers-Only: what came is trailing metadata.
         return Metadata()
     return decode_metadata(stream.head, True)
@@ -777,7 +784,7 @@ cdef object trailing_of_stream(Stream stream):
     """The Metadata of the trailers."""
     if stream is None or not stream.remote_ended:
         return Metadata()
-    return decode_metadata(stream.head if stream.trailers is None else stream.trailers, True)
+    return decode_metadata(stream.head if stream.trailers_only else stream.trailers, True)
 
 
 cdef Outcome made(int code, str message):

@@ -410,8 +410,9 @@ cdef Outcome read_outcome(Stream stream):
     cdef bytes value
     cdef Outcome outcome
     if stream.remote_ended:
-        block = stream.trailers if stream.trailers is not None else stream.head
-        index = block.find(b"grpc-status", 11)
+        # In a head that messages follow, a status is none (PROTOCOL-HTTP2, Trailers-Only).
+        block = stream.head if stream.trailers_only else stream.trailers
+        index = -1 if block is None else block.find(b"grpc-status", 11)
         if index >= 0 and not stream.foreign:
             value = block.value_at(index)
             if value == b"0":
