@@ -2,7 +2,8 @@
 
     python scripts/generate.py
 
-Writes beside each .proto of examples/, retail/, tests/conformance/ and gyrfalcon/services/, then the benchmarks' own.
+Writes beside each .proto of examples/, retail/, tests/conformance/ and gyrfalcon/services/, then
+the benchmarks' own.
 """
 
 from __future__ import annotations

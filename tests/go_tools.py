@@ -1,4 +1,4 @@
-"""Other people's programs in Go: installed from their modules, at a pinned version, into .tools/."""
+"""Other people's programs in Go, at pinned versions: installed from their modules into .tools/."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ class GoTool:
     def find(self) -> Path:
         """The program, installed where it is not; it needs Go and, the first time, a network.
 
-        Where there is no getting it, says so and ends this one: with success, unless it is required.
+        Where there is no getting it, says so and ends this program: with success, unless it is
+        required.
         """
         ready = shutil.which(self.name, path=os.environ.get(INSTALLED, ""))
         path = Path(ready) if ready else TOOLS / self.version / self.name

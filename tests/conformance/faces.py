@@ -120,7 +120,7 @@ class BlockingSteps:
 
     async def pause(self, seconds: float) -> None:
         if seconds:
-            time.sleep(seconds)  # the runner asks for the delay
+            time.sleep(seconds)  # noqa: ASYNC251 - as long as the runner asks for
 
 
 def run_without_loop(steps: Coroutine[Any, Any, ResultT]) -> ResultT:

@@ -76,7 +76,7 @@ def headers_of(metadata: gyr.Metadata) -> list[service_pb2.Header]:
                 for value in metadata.get_all(key)
             ],
         )
-        for key in metadata.keys()
+        for key in metadata
     ]
 
 

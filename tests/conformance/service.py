@@ -46,7 +46,7 @@ class InThread:
 
     async def pause(self, milliseconds: int) -> None:
         if milliseconds:
-            time.sleep(milliseconds / 1000)  # the runner asks for the delay
+            time.sleep(milliseconds / 1000)  # noqa: ASYNC251 - as long as the runner asks for
 
 
 class Observed:

@@ -69,6 +69,7 @@ cdef class Connection:
     cdef int refuse_stream(self, Stream stream) except -1
     cdef int limit_refusals(self, double now) except -1
     cdef int fail_for_flood(self) except -1
+    cdef int end_lingering(self) except -1
     cdef int break_off(self, uint32_t code, str reason) except -1
     cdef int make_room(self) except -1
     cdef int give_up_newest(self) except -1

@@ -242,7 +242,8 @@ cdef int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame,
         if stream is None:
             return 0
         stream.head_sent = True
-        if connection.is_server and not stream.remote_ended:
+        if (connection.is_server and not stream.remote_ended
+                and (not stream.lingers or connection.draining)):
             # RFC 9113 8.1: the answer is complete, the rest of the request is not wanted. Only
             # now: a RST_STREAM takes queued trailers with it.
             nghttp2_submit_rst_stream(session, 0, frame.hd.stream_id, NGHTTP2_NO_ERROR)
@@ -676,6 +677,16 @@ cdef class Connection:
             self.link.dirty = True
         return 0
 
+    cdef int end_lingering(self) except -1:
+        """Server: wait no longer for the ends of requests that were answered as no gRPC."""
+        cdef PyObject *pointer = self.first_stream
+        while pointer != NULL:
+            if (<Stream> pointer).lingers and (<Stream> pointer).head_sent:
+                nghttp2_submit_rst_stream(
+                    self.session, 0, (<Stream> pointer).id, NGHTTP2_NO_ERROR)
+            pointer = (<Stream> pointer).next
+        return 0
+
     cdef int break_off(self, uint32_t code, str reason) except -1:
         """End the connection over what the peer did: GOAWAY with this code, and nothing more."""
         if self.failure is None and self.session != NULL:
@@ -835,6 +846,7 @@ cdef class Connection:
         if self.session != NULL and not self.draining:
             self.draining = True
             self.drain_ping = b"gyrdrain"
+            self.end_lingering()
             nghttp2_submit_shutdown_notice(self.session)
             self.ping(self.drain_ping)
 
@@ -849,6 +861,7 @@ cdef class Connection:
         """Send GOAWAY with the last stream id taken on; streams up to it go on."""
         if self.session != NULL:
             self.draining = True
+            self.end_lingering()
             self.own_goaway_code = code
             nghttp2_submit_goaway(
                 self.session, 0, nghttp2_session_get_last_proc_stream_id(self.session), code,

@@ -2,9 +2,10 @@
 # that is over can be told from a harmless latecomer (RFC 9113 5.1, 5.1.1). libnghttp2 remembers
 # streams themselves, or nothing.
 #
-# A peer that has ended a stream, by END_STREAM or RST_STREAM, has nothing more to send on it. The last
-# of these are known. A stream that this end has reset is not among them unless its peer had done with
-# it: frames may be on their way, and are no mistake. Older streams are given the benefit of the doubt.
+# A peer that has ended a stream, by END_STREAM or RST_STREAM, has nothing more to send on it. The
+# last of these are known. A stream that this end has reset is not among them unless its peer had
+# done with it: frames may be on their way, and are no mistake. Older streams are given the benefit
+# of the doubt.
 from libc.stdint cimport int32_t
 
 cdef enum:

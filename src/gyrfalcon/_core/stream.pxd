@@ -108,6 +108,7 @@ cdef class Stream:
     cdef bint data_ended        # nothing more will be appended
     cdef readonly bint local_ended
     cdef bint head_sent
+    cdef bint lingers           # when it is answered, its peer may still send to the end
     cdef bint is_server
     cdef Fields out_trailers
     cdef Fields kept_head

@@ -214,6 +214,8 @@ cdef class GrpcServerWire(ServerWire):
         exchange.status_written = True
         exchange.status_code = -1
         exchange.status_text = f"HTTP status {status.decode()}"
+        # Plain HTTP clients send a request to its end; RST_STREAM may take the answer from them.
+        exchange.stream.lingers = True
         if exchange.stream.head.get(b":method") == b"HEAD":
             # RFC 9110 9.3.2: the answer to HEAD has no body.
             exchange.stream.submit_head(head, None, True)
