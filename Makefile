@@ -61,9 +61,11 @@ interop: $(VENV)/.with-test $(VENV)/.installed
 # be, they are not run, and say so; GYRFALCON_REQUIRE_GO=1 makes it a failure.
 conformance: $(VENV)/.with-test $(VENV)/.installed
 	$(RUN) -m tests.conformance
+	$(RUN) scripts/conformance_page.py
 
 h2spec: $(VENV)/.with-test $(VENV)/.installed
 	$(RUN) -m tests.h2spec
+	$(RUN) scripts/conformance_page.py
 
 bench: $(VENV)/.with-bench $(VENV)/.installed
 	$(RUN) -m benchmarks

@@ -51,9 +51,11 @@ class Report:
         )
 
 
-def conclude(reports: list[Report]) -> int:
-    """Write them, print the matrix; the status to exit with."""
+def conclude(reports: list[Report], *, whole: bool) -> int:
+    """Print the matrix, and write the reports if they are of `whole` suites; the status to exit
+    with."""
     for report in reports:
-        report.write()
+        if whole:
+            report.write()
         print(report)
     return 0 if reports and all(report.ok for report in reports) else 1

@@ -106,7 +106,7 @@ def main() -> None:
         for face in options.face or FACES
         for report in run(program, mode, face, options.run or ())
     ]
-    sys.exit(conclude(reports))
+    sys.exit(conclude(reports, whole=not options.run))
 
 
 if __name__ == "__main__":

@@ -58,7 +58,8 @@ async def serve_asyncio(asked: ServerCompatRequest) -> None:
 
 def serve_blocking(asked: ServerCompatRequest) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # in the threads to come, too
-    with blocking.Server([ThreadConformance()], max_workers=WORKERS, **server_options(asked)) as server:
+    options = server_options(asked)
+    with blocking.Server([ThreadConformance()], max_workers=WORKERS, **options) as server:
         announce(asked, server.listen(f"{HOST}:0"))
         signal.sigwait(STOPPING)
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from typing import Any, Protocol, cast
 
 import gyrfalcon as gyr
 from tests.conformance.faces import run_without_loop
@@ -150,7 +150,7 @@ def replies_without_loop(replies: AsyncIterator[Any]) -> Iterator[Any]:
     """What an asynchronous generator yields that awaits nothing."""
     while True:
         try:
-            reply = run_without_loop(replies.__anext__())  # type: ignore[arg-type]
+            reply: Any = run_without_loop(cast("Coroutine[Any, Any, Any]", replies.__anext__()))
         except StopAsyncIteration:
             return
         yield reply

@@ -104,7 +104,6 @@ cdef class Call(Nested):
     cdef object decode_reply(self)
     cdef object next_reply(self)
     cdef object only_reply(self)
-    cdef int blame_deadline(self) except -1
     cdef int check_cardinality(self) except -1
     cdef int put(self, object message) except -1
     cdef int step_to_send(self, object compress) except -1

@@ -444,8 +444,10 @@ cdef class Call(Nested):
             if not stream.remote_ended and self.retry(events):
                 return 0
             self.outcome = read_outcome(stream)
-            if self.expiry and stream.reset_code == CANCEL and not stream.remote_ended:
-                self.blame_deadline()
+            if (not stream.remote_ended and stream.reset_code == CANCEL and self.expiry
+                    and self.channel.clock.now() >= self.expiry):
+                # The server's timer was the faster one, and its reset came before this one's.
+                self.outcome = made(DEADLINE_EXCEEDED, "the deadline of the call passed")
             if stream.oversized_head:
                 self.outcome = made(
                     RESOURCE_EXHAUSTED,
@@ -466,12 +468,6 @@ cdef class Call(Nested):
             return self.end(
                 UNIMPLEMENTED, f"{self.rpc_method.path} has one reply; more came", True)
         return self.wake()
-
-    cdef int blame_deadline(self) except -1:
-        """Servers, too, reset a call whose deadline has passed, and may be heard first."""
-        if self.channel.clock.now() >= self.expiry:
-            self.outcome = made(DEADLINE_EXCEEDED, "the deadline of the call passed")
-        return 0
 
     cdef int check_cardinality(self) except -1:
         cdef Py_ssize_t count
