@@ -3,7 +3,7 @@
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: demo test check bench interop gen wheel clean
+.PHONY: demo test check bench interop conformance h2spec gen wheel clean
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
 
@@ -59,6 +59,16 @@ check: $(VENV)/.with-test+check+bench $(VENV)/.installed
 interop: $(VENV)/.with-test $(VENV)/.installed
 	$(PYTEST) tests/interop
 
+# Other people's suites, written in Go: .tools/ has them once they were installed. Where that cannot
+# be, they are not run, and say so; GYRFALCON_REQUIRE_GO=1 makes it a failure.
+conformance: $(VENV)/.with-test $(VENV)/.installed
+	$(RUN) -m tests.conformance
+	$(RUN) scripts/conformance_page.py
+
+h2spec: $(VENV)/.with-test $(VENV)/.installed
+	$(RUN) -m tests.h2spec
+	$(RUN) scripts/conformance_page.py
+
 bench: $(VENV)/.with-bench $(VENV)/.installed
 	$(RUN) -m benchmarks
 
@@ -70,5 +80,5 @@ wheel: $(VENV)/.with-build+wheel
 	$(RUN) scripts/make_wheel.py
 
 clean:
-	rm -rf .venv .venv-* build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-* .tools build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src -name '*.so' -delete

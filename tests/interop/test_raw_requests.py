@@ -78,6 +78,40 @@ async def test_another_content_type_is_415(content_type: str) -> None:
         await assert_alive(connection)
 
 
+HTML_FORM = [*{**REQUEST_HEAD, "content-type": "application/x-www-form-urlencoded"}.items()]
+
+
+async def test_a_request_that_is_no_grpc_may_be_sent_to_its_end_after_its_answer() -> None:
+    async with talking() as connection:
+        stream_id = await connection.open(HTML_FORM, b"a=1", end=False)
+        answer = await connection.whole(stream_id)
+        connection.h2.send_data(stream_id, b"&b=2", end_stream=True)
+        await assert_alive(connection)
+        assert (answer.head[":status"], answer.ended, answer.reset) == ("415", True, None)
+
+
+async def test_a_mistake_in_it_is_one_after_its_answer_too() -> None:
+    async with talking() as connection:
+        stream_id = await connection.open([*HTML_FORM, ("content-length", "3")], b"a=1", end=False)
+        assert (await connection.whole(stream_id)).head[":status"] == "415"
+        connection.h2.send_data(stream_id, b"&b=2")
+        await connection.flush()
+        assert await connection.reset_of(stream_id) == ErrorCodes.PROTOCOL_ERROR
+        await assert_alive(connection)
+
+
+async def test_a_server_that_stops_does_not_wait_for_its_end() -> None:
+    async with gyr.Server([Calls(unary=echo)]) as server:
+        port = await server.listen("127.0.0.1:0")
+        async with raw_client(port) as connection:
+            stream_id = await connection.open(HTML_FORM, b"a=1", end=False)
+            await connection.whole(stream_id)
+            stopping = asyncio.create_task(server.stop(grace=3600))
+            assert await connection.reset_of(stream_id) == ErrorCodes.NO_ERROR
+            await connection.closed_by_peer()
+            await stopping
+
+
 @pytest.mark.parametrize(
     ("content_type", "answered"),
     [

@@ -211,6 +211,59 @@ async def test_the_metadata_of_trailers_only_is_trailing_metadata() -> None:
         assert (await call.initial_metadata()).items() == []
 
 
+@pytest.mark.parametrize("body", [frame(HELLO), b""], ids=["reply", "nothing"])
+async def test_a_status_in_a_head_that_does_not_end_the_response_is_none(body: bytes) -> None:
+    async with answering() as (peer, stream_id, call):
+        head = [
+            (":status", "200"),
+            ("content-type", "application/grpc"),
+            ("grpc-status", "0"),
+            ("shop", "eu"),
+        ]
+        peer.h2.send_headers(stream_id, head)
+        peer.h2.send_data(stream_id, body, end_stream=True)
+        await peer.flush()
+        error = await failure(call)
+        assert (type(error), error.message) == (
+            gyr.Unknown,
+            "the server ended the stream without grpc-status",
+        )
+        assert (await call.initial_metadata()).items() == [("shop", "eu")]
+        assert (await call.trailing_metadata()).items() == []
+
+
+async def test_the_status_of_the_trailers_counts_and_not_one_in_the_head() -> None:
+    async with answering() as (peer, stream_id, call):
+        head = [(":status", "200"), ("content-type", "application/grpc"), ("grpc-status", "8")]
+        peer.h2.send_headers(stream_id, head)
+        peer.h2.send_headers(stream_id, [("grpc-status", "9")], end_stream=True)
+        await peer.flush()
+        assert type(await failure(call)) is gyr.FailedPrecondition
+
+
+async def test_a_server_that_resets_the_call_at_its_deadline_is_not_who_cancelled_it() -> None:
+    async with raw_peer() as (server, stub):
+        call = stub.unary(message(b"request"), timeout=0.2)
+        peer = await server.accept()
+        request = await peer.whole_request()
+        # The loop stands still meanwhile: its next turn finds the reset before the timer.
+        while call.time_remaining():
+            pass
+        peer.h2.reset_stream(request.stream_id, ErrorCodes.CANCEL)
+        await peer.flush()
+        assert type(await failure(call)) is gyr.DeadlineExceeded
+
+
+async def test_a_server_that_resets_the_call_before_its_deadline_has_cancelled_it() -> None:
+    async with raw_peer() as (server, stub):
+        call = stub.unary(message(b"request"), timeout=3600)
+        peer = await server.accept()
+        request = await peer.whole_request()
+        peer.h2.reset_stream(request.stream_id, ErrorCodes.CANCEL)
+        await peer.flush()
+        assert type(await failure(call)) is gyr.Cancelled
+
+
 @pytest.mark.parametrize(
     ("sent", "code"),
     [

@@ -3,6 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from .fields cimport Fields
 from .nghttp2 cimport nghttp2_session
+from .past cimport Past
 from .stream cimport Link, Stream
 
 
@@ -54,6 +55,7 @@ cdef class Connection:
     cdef Py_ssize_t refusals_waiting    # RST_STREAM frames that are not sent yet
     cdef bint flooded               # there were too many of those
 
+    cdef Past past                  # server: streams that are over
     # by what the streams' windows grow
     cdef size_t most_window
     cdef size_t sample              # bytes of DATA since the last look, or since its PING
@@ -79,6 +81,8 @@ cdef class Connection:
     cdef int sample_window(self, size_t came) except -1
     cdef void end_sample(self) noexcept
     cdef int give_up(self, uint32_t code, bytes data, str reason) except -1
+    cdef int end_lingering(self) except -1
+    cdef int break_off(self, uint32_t code, str reason) except -1
     cdef int make_room(self) except -1
     cdef int append_goaway(self, const uint8_t *data, size_t length) except -1
     cdef double find_stalled(self, double now, double patience) except -1

@@ -15,6 +15,7 @@ cimport cython
 from .fields cimport Fields, HeaderBlock
 from .limits cimport count_limit, limit_counts
 from .nghttp2 cimport *
+from .past cimport AFTER_END, AFTER_RESET, LEFT_OUT, Verdict, judge_late, note_ended, note_opened
 from .stream cimport DEADLINE, HEAD, STALLED, UNSENT, WRITABLE, Stream, read_data
 
 from ..rpc.limits import number_of
@@ -61,6 +62,32 @@ cdef int keep_error(Connection connection, error) noexcept:
     return NGHTTP2_ERR_CALLBACK_FAILURE
 
 
+cdef int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *head,
+                        void *user_data) noexcept:
+    """DATA and HEADERS for streams that are over: libnghttp2 lets them go by."""
+    cdef Connection connection = <Connection> user_data
+    cdef Verdict verdict
+    if (not connection.is_server or head.stream_id > connection.past.newest
+            or (head.type != NGHTTP2_DATA and head.type != NGHTTP2_HEADERS)
+            or nghttp2_session_get_stream_user_data(session, head.stream_id) != NULL):
+        return 0
+    verdict = judge_late(&connection.past, head.stream_id)
+    try:
+        if verdict == LEFT_OUT:
+            # RFC 9113 5.1.1: an id that another stream has passed by.
+            connection.break_off(
+                NGHTTP2_PROTOCOL_ERROR,
+                f"stream {head.stream_id} comes after stream {connection.past.newest}")
+        elif verdict == AFTER_END and head.type == NGHTTP2_HEADERS:
+            connection.break_off(
+                NGHTTP2_STREAM_CLOSED, f"HEADERS for stream {head.stream_id}, which is closed")
+        elif verdict == AFTER_END or verdict == AFTER_RESET:
+            nghttp2_submit_rst_stream(session, 0, head.stream_id, NGHTTP2_STREAM_CLOSED)
+        return 0
+    except BaseException as error:
+        return keep_error(connection, error)
+
+
 cdef int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame,
                           void *user_data) noexcept:
     cdef Connection connection = <Connection> user_data
@@ -68,6 +95,7 @@ cdef int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame,
     connection.blocks_begun += 1
     try:
         if frame.headers.cat == NGHTTP2_HCAT_REQUEST:
+            note_opened(&connection.past, frame.hd.stream_id)
             if connection.open_streams >= <Py_ssize_t> connection.max_concurrent_streams:
                 return connection.refuse(frame.hd.stream_id)
             stream = Stream.__new__(Stream)
@@ -175,6 +203,7 @@ cdef int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *us
             if frame.hd.type == NGHTTP2_HEADERS and not stream.head_received:
                 if connection.is_server or not is_informational(stream.head):
                     stream.head_received = True
+                    stream.trailers_only = bool(frame.hd.flags & NGHTTP2_FLAG_END_STREAM)
                     if not connection.is_server and is_foreign(stream.head):
                         # A proxy's error page, say: no messages to look for in its body.
                         stream.foreign = True
@@ -182,6 +211,12 @@ cdef int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *us
                     stream.signal(HEAD)
             if frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
                 stream.receive_end()
+        elif frame.hd.type == NGHTTP2_RST_STREAM:
+            pointer = nghttp2_session_get_stream_user_data(session, frame.hd.stream_id)
+            if pointer != NULL:
+                (<Stream> pointer).peer_reset = True
+            else:
+                note_ended(&connection.past, frame.hd.stream_id, True)
         elif frame.hd.type == NGHTTP2_SETTINGS:
             if not frame.hd.flags & NGHTTP2_FLAG_ACK:
                 connection.settings_received = True
@@ -238,7 +273,8 @@ cdef int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame,
         if stream is None:
             return 0
         stream.head_sent = True
-        if connection.is_server and not stream.remote_ended:
+        if (connection.is_server and not stream.remote_ended
+                and (not stream.lingers or connection.draining)):
             # RFC 9113 8.1: the answer is complete, the rest of the request is not wanted. Only
             # now: a RST_STREAM takes queued trailers with it.
             nghttp2_submit_rst_stream(session, 0, frame.hd.stream_id, NGHTTP2_NO_ERROR)
@@ -253,6 +289,8 @@ cdef int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t c
         return 0
     try:
         nghttp2_session_set_stream_user_data(session, stream_id, NULL)
+        if stream.peer_reset or stream.remote_ended:
+            note_ended(&connection.past, stream_id, stream.peer_reset)
         connection.end_stream(stream, code)
         return 0
     except BaseException as error:
@@ -346,6 +384,7 @@ cdef int set_up_library() except -1:
     global CALLBACKS, OPTIONS
     if nghttp2_session_callbacks_new(&CALLBACKS) != 0 or nghttp2_option_new(&OPTIONS) != 0:
         raise MemoryError()
+    nghttp2_session_callbacks_set_on_begin_frame_callback(CALLBACKS, on_begin_frame)
     nghttp2_session_callbacks_set_on_begin_headers_callback(CALLBACKS, on_begin_headers)
     nghttp2_session_callbacks_set_on_header_callback2(CALLBACKS, on_header)
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(CALLBACKS, on_data_chunk)
@@ -759,6 +798,24 @@ cdef class Connection:
         """Note why the connection is to be dropped, if nothing was noted before."""
         self.failure = self.failure or reason
 
+    cdef int end_lingering(self) except -1:
+        """Server: wait no longer for the ends of requests that were answered as no gRPC."""
+        cdef PyObject *pointer = self.first_stream
+        while pointer != NULL:
+            if (<Stream> pointer).lingers and (<Stream> pointer).head_sent:
+                nghttp2_submit_rst_stream(
+                    self.session, 0, (<Stream> pointer).id, NGHTTP2_NO_ERROR)
+            pointer = (<Stream> pointer).next
+        return 0
+
+    cdef int break_off(self, uint32_t code, str reason) except -1:
+        """End the connection over what the peer did: GOAWAY with this code, and nothing more."""
+        if self.failure is None and self.session != NULL:
+            self.failure = reason
+            nghttp2_session_terminate_session(self.session, code)
+            self.link.dirty = True
+        return 0
+
     cdef int make_room(self) except -1:
         """Let the unfinished messages that wait for room go on, oldest first, as many as can."""
         cdef PyObject *pointer
@@ -925,6 +982,7 @@ cdef class Connection:
             self.draining = True
             self.drain_data = data or None
             self.drain_ping = b"gyrdrain"
+            self.end_lingering()
             nghttp2_submit_shutdown_notice(self.session)
             self.ping(self.drain_ping)
 
@@ -939,6 +997,7 @@ cdef class Connection:
         """Send GOAWAY with the last stream id taken on; streams up to it go on."""
         if self.session != NULL:
             self.draining = True
+            self.end_lingering()
             self.own_goaway_code = code
             nghttp2_submit_goaway(
                 self.session, 0, nghttp2_session_get_last_proc_stream_id(self.session), code,

@@ -74,8 +74,10 @@ cdef class Stream:
     cdef readonly HeaderBlock trailers
     cdef readonly bint oversized_head
     cdef readonly bint head_received
+    cdef readonly bint trailers_only    # a response whose head ended it
     cdef readonly bint foreign          # a response that is no gRPC: its body is dropped
     cdef readonly bint remote_ended
+    cdef bint peer_reset        # by RST_STREAM
     cdef readonly int64_t reset_code
     cdef readonly object fault
     cdef public size_t max_receive_bytes
@@ -114,6 +116,7 @@ cdef class Stream:
     cdef bint data_ended        # nothing more will be appended
     cdef readonly bint local_ended
     cdef bint head_sent
+    cdef bint lingers           # when it is answered, its peer may still send to the end
     cdef bint is_server
     cdef Fields out_trailers
     cdef Fields kept_head

@@ -476,6 +476,10 @@ cdef class Call(Nested):
             self.outcome = read_outcome(stream)
             if stream.reset_code == LOST and self.driver.connection.failure is not None:
                 self.outcome.message += f": {self.driver.connection.failure}"
+            if (not stream.remote_ended and stream.reset_code == CANCEL and self.expiry
+                    and self.channel.clock.now() >= self.expiry):
+                # The server's timer was the faster one, and its reset came before this one's.
+                self.outcome = made(DEADLINE_EXCEEDED, "the deadline of the call passed")
             if stream.oversized_head:
                 self.outcome = made(
                     RESOURCE_EXHAUSTED,
@@ -831,8 +835,7 @@ cdef class Call(Nested):
 
 cdef object initial_of_stream(Stream stream):
     """The Metadata of the response head."""
-    if (stream is None or not stream.head_received
-            or (stream.trailers is None and stream.remote_ended)):
+    if stream is None or not stream.head_received or stream.trailers_only:
         # Trailers-Only: what came is trailing metadata.
         return Metadata()
     return decode_metadata(stream.head, True)
@@ -842,7 +845,7 @@ cdef object trailing_of_stream(Stream stream):
     """The Metadata of the trailers."""
     if stream is None or not stream.remote_ended:
         return Metadata()
-    return decode_metadata(stream.head if stream.trailers is None else stream.trailers, True)
+    return decode_metadata(stream.head if stream.trailers_only else stream.trailers, True)
 
 
 cdef Outcome made(int code, str message):

@@ -45,6 +45,9 @@ from .routes import collect_handlers, list_services, service_definitions
 
 log = logging.getLogger("gyrfalcon.server")
 
+# Bytes of a DATA or HEADERS frame that clients may send: what holds in HTTP/2 without a word
+# (RFC 9113 4.2), and what test suites take for granted. Larger ones save 3 µs for 100 KB.
+_FRAME_SIZE = 16384
 # Threads beyond the processors, for handlers that wait; as many as ThreadPoolExecutor has.
 _EXTRA_WORKERS = 4
 _MOST_WORKERS = 32
@@ -403,7 +406,7 @@ class Server:
     ) -> ServerProtocol:
         assert self._loop is not None
         return ServerProtocol(
-            Connection(server=True, **self._connection_options),
+            Connection(server=True, max_frame_size=_FRAME_SIZE, **self._connection_options),
             self._loop,
             self,
             self._handlers,

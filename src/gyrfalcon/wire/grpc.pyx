@@ -214,6 +214,8 @@ cdef class GrpcServerWire(ServerWire):
         exchange.status_written = True
         exchange.status_code = -1
         exchange.status_text = f"HTTP status {status.decode()}"
+        # Plain HTTP clients send a request to its end; RST_STREAM may take the answer from them.
+        exchange.stream.lingers = True
         if exchange.stream.head.get(b":method") == b"HEAD":
             # RFC 9110 9.3.2: the answer to HEAD has no body.
             exchange.stream.submit_head(head, None, True)
@@ -410,8 +412,9 @@ cdef Outcome read_outcome(Stream stream):
     cdef bytes value
     cdef Outcome outcome
     if stream.remote_ended:
-        block = stream.trailers if stream.trailers is not None else stream.head
-        index = block.find(b"grpc-status", 11)
+        # In a head that messages follow, a status is none (PROTOCOL-HTTP2, Trailers-Only).
+        block = stream.head if stream.trailers_only else stream.trailers
+        index = -1 if block is None else block.find(b"grpc-status", 11)
         if index >= 0 and not stream.foreign:
             value = block.value_at(index)
             if value == b"0":
