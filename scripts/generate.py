@@ -2,7 +2,8 @@
 
     python scripts/generate.py
 
-Writes beside each .proto of examples/, retail/ and gyrfalcon/services/, then the benchmarks' own.
+Writes beside each .proto of examples/, retail/, tests/interop/ and gyrfalcon/services/, then the
+benchmarks' own.
 """
 
 from __future__ import annotations
@@ -15,7 +16,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SERVICES = ROOT / "src/gyrfalcon/services/proto"
 FOLDERS = [
-    ROOT / name for name in ("examples/greeter/proto", "examples/route_guide/proto", "retail/proto")
+    ROOT / name
+    for name in (
+        "examples/greeter/proto",
+        "examples/route_guide/proto",
+        "retail/proto",
+        "tests/interop/protos",
+    )
 ]
 POOL = "from gyrfalcon.services.proto import pool as _descriptor_pool"
 

@@ -256,6 +256,11 @@ cdef class Call(Nested):
         channel's network, if it has another), or None."""
         return self.expiry if self.expiry else None
 
+    @property
+    def reply_compressed(self):
+        """Whether the reply that was taken last came compressed; False before the first."""
+        return self.came_compressed
+
     def time_remaining(self):
         """Seconds until the deadline, zero when it has passed; None when there is none."""
         return max(self.expiry - self.channel.clock.now(), 0.0) if self.expiry else None
@@ -444,6 +449,10 @@ cdef class Call(Nested):
             if not stream.remote_ended and self.retry(events):
                 return 0
             self.outcome = read_outcome(stream)
+            if (not stream.remote_ended and stream.reset_code == CANCEL and self.expiry
+                    and self.channel.clock.now() >= self.expiry):
+                # The server's timer was the faster one, and its reset came before this one's.
+                self.outcome = made(DEADLINE_EXCEEDED, "the deadline of the call passed")
             if stream.oversized_head:
                 self.outcome = made(
                     RESOURCE_EXHAUSTED,
@@ -590,7 +599,8 @@ cdef class Call(Nested):
         cdef object data = self.stream.next_message()
         if self.driver is not None and self.stream.link != NULL and self.stream.link.dirty:
             self.driver.changed()
-        if type(data) is CompressedMessage:
+        self.came_compressed = type(data) is CompressedMessage
+        if self.came_compressed:
             if self.peer_compression is None:
                 self.peer_compression = read_compression(self.stream.head)
             data = open_message(
