@@ -3,7 +3,7 @@
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: demo test check bench interop gen wheel clean
+.PHONY: demo test check bench interop interop-matrix gen wheel clean
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
 
@@ -54,8 +54,15 @@ check: $(VENV)/.with-test+check+bench $(VENV)/.installed
 	$(RUN) -m mypy
 	pyright --pythonpath $(RUN)
 
+# pytest's part, then every case between our programs and those of other libraries, which are
+# installed in .tools; a peer whose toolchain is not on the machine is named and left out.
 interop: $(VENV)/.with-test $(VENV)/.installed
 	$(PYTEST) tests/interop
+	$(MAKE) interop-matrix PYTHON=$(PYTHON)
+
+interop-matrix: $(VENV)/.with-test $(VENV)/.installed
+	$(RUN) -m tests.interop.matrix
+	$(RUN) scripts/interoperability_page.py
 
 bench: $(VENV)/.with-bench $(VENV)/.installed
 	$(RUN) -m benchmarks
@@ -68,5 +75,5 @@ wheel: $(VENV)/.with-build+wheel
 	$(RUN) scripts/make_wheel.py
 
 clean:
-	rm -rf .venv .venv-* build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-* .tools build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src -name '*.so' -delete

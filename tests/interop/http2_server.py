@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import cast
 
 import h2.config
 import h2.connection
@@ -69,8 +70,7 @@ class Connection(asyncio.Protocol):
     # ------------------------------------------------------------------ asyncio's protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's derives from none
         self._record.connections.add(self)
         self._record.idle.clear()
         if self._record.case == "max_streams":

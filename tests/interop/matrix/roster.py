@@ -49,7 +49,7 @@ GO_OUTGROWN = {
         "grpc-go's program asks for UNKNOWN, grpc-go itself gives INTERNAL",
     )
 }
-JAVA_OUTGROWN = dict.fromkeys(
+JAVA_OUTGROWN: dict[str, tuple[str, str]] = dict.fromkeys(
     ("rst_after_header", "rst_during_data", "rst_after_data"),
     (
         "Received: RST_STREAM closed stream. HTTP/2 error code: NO_ERROR",
