@@ -31,6 +31,13 @@ from tests.interop.raw import REQUEST_HEAD, RawConnection, frame, raw_client
 
 pytestmark = pytest.mark.anyio
 
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    """One loop: the programs bring their own."""
+    return "asyncio", {"use_uvloop": False}
+
+
 OURS = [peer for peer in PEERS if peer.library == "Gyrfalcon"]
 
 
