@@ -3,7 +3,7 @@
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: demo test check bench interop conformance h2spec gen wheel clean
+.PHONY: demo test check bench interop interop-matrix conformance h2spec gen wheel clean
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
 
@@ -56,8 +56,15 @@ check: $(VENV)/.with-test+check+bench $(VENV)/.installed
 	$(RUN) -m mypy
 	pyright --pythonpath $(RUN)
 
+# pytest's part, then every case between our programs and those of other libraries, which are
+# installed in .tools; a peer whose toolchain is not on the machine is named and left out.
 interop: $(VENV)/.with-test $(VENV)/.installed
 	$(PYTEST) tests/interop
+	$(MAKE) interop-matrix PYTHON=$(PYTHON)
+
+interop-matrix: $(VENV)/.with-test $(VENV)/.installed
+	$(RUN) -m tests.interop.matrix
+	$(RUN) scripts/interoperability_page.py
 
 # Other people's suites, written in Go: .tools/ has them once they were installed. Where that cannot
 # be, they are not run, and say so; GYRFALCON_REQUIRE_GO=1 makes it a failure.

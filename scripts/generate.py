@@ -2,8 +2,8 @@
 
     python scripts/generate.py
 
-Writes beside each .proto of examples/, retail/, tests/conformance/ and gyrfalcon/services/, then
-the benchmarks' own.
+Writes beside each .proto of examples/, retail/, tests/conformance/, tests/interop/ and
+gyrfalcon/services/, then the benchmarks' own.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ FOLDERS = [
         "examples/route_guide/proto",
         "retail/proto",
         "tests/conformance/proto",
+        "tests/interop/protos",
     )
 ]
 POOL = "from gyrfalcon.services.proto import pool as _descriptor_pool"

@@ -11,7 +11,16 @@ import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
 
 import gyrfalcon as gyr
-from tests.call.service import Calls, Stub, collect, message, serving
+from gyrfalcon.testing import serve
+from tests.call.service import (
+    SERVER_STREAM,
+    UNARY,
+    Calls,
+    Stub,
+    collect,
+    message,
+    serving,
+)
 from tests.interop.raw import frame, raw_client, raw_server
 
 pytestmark = pytest.mark.anyio
@@ -347,3 +356,65 @@ async def test_a_request_that_cannot_be_compressed_raises_where_it_is_sent(
         careless.fault = "compress gives text"
         with pytest.raises(TypeError, match="careless compresses to str, not to bytes"):
             stub.unary(LARGE)
+
+
+# ---------------------------------------------------------------------- how messages came
+
+
+@pytest.mark.parametrize("threaded", [False, True], ids=["async", "def"])
+async def test_a_handler_sees_which_requests_came_compressed(threaded: bool) -> None:
+    async def see(requests: AsyncIterator[BytesValue], ctx: gyr.ServerContext) -> BytesValue:
+        seen = [ctx.request_compressed]
+        async for _ in requests:
+            seen.append(ctx.request_compressed)
+        return message(repr(seen).encode())
+
+    def see_in_thread(requests: Iterator[BytesValue], ctx: gyr.ServerContext) -> BytesValue:
+        seen = [ctx.request_compressed, *(ctx.request_compressed for _ in requests)]
+        return message(repr(seen).encode())
+
+    handler = see_in_thread if threaded else see
+    async with serving(client_stream=handler) as stub:
+        call = stub.client_stream(compression="gzip")
+        await call.send(LARGE)
+        await call.send(LARGE, compress=False)
+        await call.send(LARGE)
+        assert (await call).value == b"[False, True, False, True]"
+
+
+async def test_a_handler_sees_whether_its_only_request_came_compressed() -> None:
+    async def see(request: BytesValue, ctx: gyr.ServerContext) -> BytesValue:
+        return message(repr(ctx.request_compressed).encode())
+
+    async with serving(unary=see) as stub:
+        assert (await stub.unary(LARGE, compression="gzip")).value == b"True"
+        assert (await stub.unary(LARGE)).value == b"False"
+
+
+async def test_a_caller_sees_which_replies_came_compressed() -> None:
+    async def stream(request: BytesValue, ctx: gyr.ServerContext) -> AsyncIterator[BytesValue]:
+        for compress in (True, False, True):
+            ctx.compress = compress
+            yield LARGE
+
+    async with serving({"compression": "gzip"}, server_stream=stream) as stub:
+        call = stub.server_stream(message())
+        seen = [call.reply_compressed, *[call.reply_compressed async for _ in call]]
+        assert seen == [False, True, False, True]
+
+
+def test_a_thread_sees_which_replies_came_compressed() -> None:
+    def stream(request: BytesValue, ctx: gyr.ServerContext) -> Iterator[BytesValue]:
+        for compress in (True, False, True):
+            ctx.compress = compress
+            yield LARGE
+
+    def echo(request: BytesValue, ctx: gyr.ServerContext) -> BytesValue:
+        return request
+
+    service = Calls(unary=echo, server_stream=stream)
+    with serve(service, server_options={"compression": "gzip"}) as channel:
+        call = gyr.blocking.UnaryStream[BytesValue, BytesValue](channel, SERVER_STREAM)(message())
+        assert [call.reply_compressed for _ in call] == [True, False, True]
+        future = gyr.blocking.UnaryUnary[BytesValue, BytesValue](channel, UNARY).future(LARGE)
+        assert (future.result(), future.reply_compressed) == (LARGE, True)

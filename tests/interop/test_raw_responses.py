@@ -143,6 +143,20 @@ async def test_the_code_of_a_reset_decides(code: ErrorCodes, after: str) -> None
         assert str(int(code)) in error.message
 
 
+async def test_a_cancel_that_comes_with_the_deadline_is_the_deadline() -> None:
+    """The server's timer may be the faster one; which of the two is heard first is chance."""
+    async with answering(default_timeout=0.1) as (peer, stream_id, call):
+        # The loop stands still meanwhile: it will find the reset and the timer both due.
+        while call.time_remaining():
+            pass
+        await peer.reset(stream_id, ErrorCodes.CANCEL)
+        error = await failure(call)
+        assert (error.code, error.message) == (
+            gyr.StatusCode.DEADLINE_EXCEEDED,
+            "the deadline of the call passed",
+        )
+
+
 async def test_a_code_of_a_reset_that_nobody_knows_is_internal() -> None:
     async with answering() as (peer, stream_id, call):
         await peer.reset(stream_id, 0xABCD)

@@ -10,7 +10,7 @@ import pytest
 
 OWN = """
 import gyrfalcon as gyr
-gyr.services.Health, gyr.services.Reflection, gyr.services.Channelz
+gyr.services.Health, gyr.services.Reflection, gyr.services.Channelz, gyr.services.Orca
 """
 STOCK = """
 import grpc_channelz.v1.channelz_pb2, grpc_health.v1.health_pb2
@@ -52,4 +52,4 @@ def test_message_modules_ask_for_no_version_of_protobuf() -> None:
 
     modules = sorted(Path(gyrfalcon.services.__path__[0]).rglob("*_pb2.py"))
     checked = [module.name for module in modules if "runtime_version" in module.read_text("utf-8")]
-    assert (len(modules), checked) == (4, [])
+    assert (len(modules), checked) == (6, [])

@@ -41,6 +41,9 @@ class Call:
     @property
     def deadline(self) -> float | None:
         """When the call must be done, in seconds on time.monotonic()'s clock, or None."""
+    @property
+    def reply_compressed(self) -> bool:
+        """Whether the reply that was taken last came compressed; False before the first."""
     def time_remaining(self) -> float | None:
         """Seconds until the deadline, zero when it has passed; None when there is none."""
     def cancel(self) -> bool:

@@ -121,6 +121,11 @@ cdef class Call:
         """When the call must be done, in seconds on time.monotonic()'s clock, or None."""
         return self.call.deadline
 
+    @property
+    def reply_compressed(self):
+        """Whether the reply that was taken last came compressed; False before the first."""
+        return self.call.reply_compressed
+
     def time_remaining(self):
         """Seconds until the deadline, zero when it has passed; None when there is none."""
         return self.call.time_remaining()

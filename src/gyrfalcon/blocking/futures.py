@@ -80,6 +80,11 @@ class Future(concurrent.futures.Future[_T]):
         """When the call must be done, in seconds on time.monotonic()'s clock, or None."""
         return self._call.deadline
 
+    @property
+    def reply_compressed(self) -> bool:
+        """Whether the reply that was taken last came compressed; False before the first."""
+        return self._call.reply_compressed
+
     def time_remaining(self) -> float | None:
         """Seconds until the deadline, zero when it has passed; None when there is none."""
         return self._call.time_remaining()

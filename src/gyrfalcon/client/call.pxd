@@ -84,6 +84,7 @@ cdef class Call(Nested):
     cdef object trailing
     cdef object pick_done
     cdef bint reply_taken
+    cdef bint came_compressed       # the reply that was taken last
     cdef bint waits_for_connection
     cdef bint given_up              # cancelled here, or past its deadline
     cdef Interceptors interceptors  # the channel's, and what authorizes the call

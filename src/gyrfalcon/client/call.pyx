@@ -281,6 +281,11 @@ cdef class Call(Nested):
         channel's network, if it has another), or None."""
         return self.expiry if self.expiry else None
 
+    @property
+    def reply_compressed(self):
+        """Whether the reply that was taken last came compressed; False before the first."""
+        return self.came_compressed
+
     def time_remaining(self):
         """Seconds until the deadline, zero when it has passed; None when there is none."""
         return max(self.expiry - self.channel.clock.now(), 0.0) if self.expiry else None
@@ -626,7 +631,8 @@ cdef class Call(Nested):
         cdef object data = self.stream.next_message()
         if self.driver is not None and self.stream.link != NULL and self.stream.link.dirty:
             self.driver.changed()
-        if type(data) is CompressedMessage:
+        self.came_compressed = type(data) is CompressedMessage
+        if self.came_compressed:
             if self.peer_compression is None:
                 self.peer_compression = read_compression(self.stream.head)
             try:

@@ -77,6 +77,9 @@ class ServerContext(Waiting):
         Change it between replies to leave some of them as they are."""
     @compress.setter
     def compress(self, compress: bool) -> None: ...
+    @property
+    def request_compressed(self) -> bool:
+        """Whether the request that was taken last came compressed; False before the first."""
     def time_remaining(self) -> float | None:
         """Seconds until the deadline, zero when it has passed; None when there is none."""
 

@@ -170,6 +170,11 @@ cdef class ServerContext(Waiting):
     def compress(self, bint compress):
         self.plain = not compress
 
+    @property
+    def request_compressed(self):
+        """Whether the request that was taken last came compressed; False before the first."""
+        return self.came_compressed
+
     def send_initial_metadata(self, metadata=None):
         """Send the head of the response now, with this metadata (a mapping or pairs).
 

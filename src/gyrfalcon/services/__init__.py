@@ -1,4 +1,6 @@
-"""gRPC's own services: health, reflection, channelz. Pass them to a server beside your own.
+"""gRPC's own services: health, reflection, channelz, load reports.
+
+Pass them to a server beside your own:
 
     gyr.Server([Orders(), gyr.services.Health(), gyr.services.Reflection()])
 
@@ -12,13 +14,17 @@ if TYPE_CHECKING:
     from .channelz import Channelz as Channelz
     from .health import Health as Health
     from .health import ServingStatus as ServingStatus
+    from .orca import LoadReport as LoadReport
+    from .orca import Orca as Orca
     from .reflection import Reflection as Reflection
 
-__all__ = ["Channelz", "Health", "Reflection", "ServingStatus"]
+__all__ = ["Channelz", "Health", "LoadReport", "Orca", "Reflection", "ServingStatus"]
 
 _HOMES = {
     "Channelz": "channelz",
     "Health": "health",
+    "LoadReport": "orca",
+    "Orca": "orca",
     "Reflection": "reflection",
     "ServingStatus": "health",
 }

@@ -10,6 +10,7 @@ cdef class Exchange(Sink):
     cdef object peer_compression    # of the messages that come; None: identity
     cdef object own_compression     # of the messages that go; None: identity
     cdef bint plain                 # the messages that go are left uncompressed all the same
+    cdef bint came_compressed       # the message that was read last
     cdef object accepted            # what the peer said it accepts, bytes
     cdef str subtype                # content-subtype ("" means the default)
     cdef bint head_written

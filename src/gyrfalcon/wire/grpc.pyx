@@ -226,6 +226,7 @@ cdef class GrpcServerWire(ServerWire):
         return 0
 
     cdef object read_message(self, Exchange exchange, object data, size_t limit):
+        exchange.came_compressed = type(data) is not bytes
         return open_message(data, exchange.peer_compression, limit, True)
 
     cdef object read_metadata(self, HeaderBlock block):
