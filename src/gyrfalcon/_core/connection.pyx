@@ -210,7 +210,7 @@ cdef int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame,
         if connection.is_server and not stream.remote_ended:
             # RFC 9113 8.1: the answer is complete, the rest of the request is not wanted. Only
             # now: a RST_STREAM takes queued trailers with it.
-            nghttp2_submit_rst_stream(session, 0, frame.hd.stream_id, NGHTTP2_NO_ERROR)
+            stream.submit_reset(NGHTTP2_NO_ERROR)
     return 0
 
 
@@ -689,7 +689,7 @@ cdef class Connection:
             stream = <Stream> pointer
             pointer = stream.next
             if not self.is_server and not stream.head_sent and stream.link != NULL:
-                nghttp2_submit_rst_stream(self.session, 0, stream.id, NGHTTP2_CANCEL)
+                stream.submit_reset(NGHTTP2_CANCEL)
                 stream.events |= UNSENT
                 self.disarm(stream)
                 stream.close(NGHTTP2_REFUSED_STREAM)
