@@ -56,7 +56,8 @@ cdef int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame,
     cdef Stream stream
     try:
         if frame.headers.cat == NGHTTP2_HCAT_REQUEST:
-            if connection.open_streams >= <Py_ssize_t> connection.max_concurrent_streams:
+            if (connection.open_streams >= <Py_ssize_t> connection.max_concurrent_streams
+                    or connection.goaway_last >= 0):
                 return connection.refuse(frame.hd.stream_id)
             stream = Stream.__new__(Stream)
             stream.id = frame.hd.stream_id
@@ -338,6 +339,7 @@ cdef class Connection:
         cdef size_t count = 0
         cdef int rv
         self.is_server = server
+        self.goaway_last = -1
         self.ready = []
         self.max_header_bytes = max_header_bytes
         self.max_receive_bytes = max_receive_bytes
@@ -804,9 +806,11 @@ cdef class Connection:
         if self.session != NULL:
             self.draining = True
             self.own_goaway_code = code
-            nghttp2_submit_goaway(
-                self.session, 0, nghttp2_session_get_last_proc_stream_id(self.session), code,
-                <const uint8_t *> <char *> data, len(data))
+            if self.goaway_last < 0:
+                # From here on, not only when it is sent: the client may make those calls again.
+                self.goaway_last = nghttp2_session_get_last_proc_stream_id(self.session)
+            nghttp2_submit_goaway(self.session, 0, self.goaway_last, code,
+                                  <const uint8_t *> <char *> data, len(data))
             self.link.dirty = True
 
     def terminate(self, uint32_t code=0):

@@ -29,7 +29,7 @@ from tests.endurance.soak.figures import Descriptors, Figures, holding, obey, wr
 
 AT_ONCE = 6
 """calls to each target"""
-PAUSE_S = 0.02
+PAUSE_S = 0.05
 
 Result = tuple[str, list[bytes], object]
 """The code's name, the replies, what the trailing metadata says."""

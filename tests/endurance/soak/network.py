@@ -8,8 +8,8 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Of RFC 2544: for measurements, never routed.
-OUTSIDE, INSIDE = "198.18.77.1", "198.18.77.2"
+# Of RFC 2544: for measurements, never routed. Each process has four addresses of its own.
+NETWORK = "198.18.{}.{}"
 
 
 def attempt(*command: str) -> str | None:
@@ -34,6 +34,8 @@ class Place:
         self.in_namespace = False
         name = f"soak{os.getpid()}"
         self._namespace, self._outside, self._inside = name, f"{name}o", f"{name}i"
+        block, first = os.getpid() // 64 % 256, os.getpid() % 64 * 4
+        self._addresses = NETWORK.format(block, first + 1), NETWORK.format(block, first + 2)
 
     # ------------------------------------------------------------------ making it
 
@@ -44,7 +46,7 @@ class Place:
             self.notes.append(f"packet loss: not in this run, no network namespace: {refusal}")
             return
         self.in_namespace = True
-        self.host = INSIDE
+        self.host = self._addresses[1]
         self.prefix = ["ip", "netns", "exec", self._namespace]
         refusal = self._netem("delay", "1ms")
         self.has_netem = refusal is None
@@ -59,13 +61,14 @@ class Place:
         if shutil.which("ip") is None:
             return "there is no program ip: install iproute2"
         inside = ["ip", "-n", self._namespace]
+        here, there = self._addresses
         pair = ["ip", "link", "add", self._outside, "type", "veth", "peer", "name", self._inside]
         for command in (
             ["ip", "netns", "add", self._namespace],
             [*pair, "netns", self._namespace],
-            ["ip", "address", "add", f"{OUTSIDE}/30", "dev", self._outside],
+            ["ip", "address", "add", f"{here}/30", "dev", self._outside],
             ["ip", "link", "set", self._outside, "up"],
-            [*inside, "address", "add", f"{INSIDE}/30", "dev", self._inside],
+            [*inside, "address", "add", f"{there}/30", "dev", self._inside],
             [*inside, "link", "set", "lo", "up"],
             [*inside, "link", "set", self._inside, "up"],
         ):
