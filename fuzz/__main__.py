@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -40,12 +41,10 @@ STATUS = re.compile(
 
 def sanitised_environment(package: Path) -> dict[str, str]:
     """For a process that loads the instrumented modules."""
-    import atheris
-
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(package), str(ROOT), os.environ.get("PYTHONPATH", "")]),
-        "LD_PRELOAD": str(Path(atheris.path()) / "asan_with_fuzzer.so"),
+        "LD_PRELOAD": str(Path(import_module("atheris").path()) / "asan_with_fuzzer.so"),
         # Each object is a block of malloc's: AddressSanitizer does not see into arenas.
         "PYTHONMALLOC": "malloc",
         "PYTHONHASHSEED": "0",
