@@ -171,6 +171,8 @@ class Play:
     def __init__(self) -> None:
         self.damaged = False
         self.terminated = False
+        # Whether the client has said goodbye.
+        self.left = False
         self.messages = 0
         self.now = 0.0
         self.client = Side(self, server=False)
@@ -187,7 +189,7 @@ class Play:
     # ------------------------------------------------------------------ steps
 
     def open(self, side: Side, choices: Choices) -> None:
-        if self.client.connection.can_open and len(self.client.known) < 40:
+        if self.client.connection.can_open and not self.left and len(self.client.known) < 40:
             self.client.known.append(self.client.connection.open(REQUEST, EXTRA))
 
     def send(self, side: Side, choices: Choices) -> None:
@@ -272,7 +274,11 @@ class Play:
         elif side.server and kind == 5:
             connection.finish_drain()
         elif kind == 6:
-            connection.goaway(0, b"bye")
+            # Between a client's GOAWAY and requests that wait behind it libnghttp2 reads nothing: a
+            # client says it when its calls are over.
+            if side.server or not connection.open_streams:
+                self.left |= not side.server
+                connection.goaway(0, b"bye")
         elif kind == 7:
             self.terminated = True
             connection.terminate(choices.byte() % 14)
