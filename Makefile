@@ -3,12 +3,16 @@
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: demo test check bench interop interop-matrix conformance h2spec gen wheel clean
+.PHONY: demo test check bench interop interop-matrix conformance h2spec gen wheel fuzz fuzz-corpus \
+    sanitize dev-mode soak clean
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
 
 PYTHON ?=
 TESTS ?= tests
+# Of `make fuzz`, for each target; of `make soak`.
+SECONDS ?= 60
+MINUTES ?= 10
 VENV := $(if $(PYTHON),.venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'),.venv)
 RUN := $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest -n auto --dist worksteal
@@ -75,6 +79,28 @@ conformance: $(VENV)/.with-test $(VENV)/.installed
 h2spec: $(VENV)/.with-test $(VENV)/.installed
 	$(RUN) -m tests.h2spec
 	$(RUN) scripts/conformance_page.py
+
+# Coverage-guided fuzzing of each target in turn; TARGET="server client" chooses some.
+fuzz: $(VENV)/.with-build+test+fuzz
+	scripts/clang.sh
+	$(RUN) -m fuzz --seconds $(SECONDS) $(if $(TARGET),--target $(TARGET))
+
+# The corpus that is kept, from what was found since.
+fuzz-corpus: $(VENV)/.with-build+test+fuzz
+	scripts/clang.sh
+	$(RUN) -m fuzz --minimise $(if $(TARGET),--target $(TARGET))
+
+# The tests of the native layer and of what stands on it, watched: FEW="tests/core -x" runs some.
+WATCHED := tests/core tests/unit tests/call tests/blocking tests/fuzz_regressions
+sanitize: $(VENV)/.with-build+test $(VENV)/.installed
+	$(RUN) scripts/sanitized_tests.py -n auto $(if $(FEW),$(FEW),$(WATCHED))
+
+dev-mode: $(VENV)/.with-test $(VENV)/.installed
+	PYTHONDEVMODE=1 $(PYTEST) $(if $(FEW),$(FEW),$(WATCHED))
+
+# Mixed load among faults, with a verdict and a picture in build/reports.
+soak: $(VENV)/.with-test+bench $(VENV)/.installed
+	$(RUN) -m tests.endurance.soak --minutes $(MINUTES) --picture build/reports/soak.png
 
 bench: $(VENV)/.with-bench $(VENV)/.installed
 	$(RUN) -m benchmarks

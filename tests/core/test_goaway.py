@@ -188,3 +188,29 @@ def test_a_ping_of_another_length_is_refused_and_named(data: bytes) -> None:
     client, _ = join()
     with pytest.raises(ValueError, match=f"8 bytes, not {len(data)}"):
         client.ping(data)
+
+
+def test_a_request_that_comes_before_a_goaway_went_out_is_refused() -> None:
+    """Its client is about to hear that it was not taken on, and may make it elsewhere."""
+    server = listening()
+    server.receive(head(1))
+    server.goaway()
+    server.receive(head(3))
+    sent = server.take_output()
+    assert goaways(sent) == [(1, 0, b"")]
+    resets = [one for one in frames(sent) if one[0] is FrameType.RST_STREAM]
+    assert resets == [(FrameType.RST_STREAM, 0, 3, b"\0\0\0\7")]
+    assert [one.id for one in server.streams()] == [1]
+
+
+def test_a_goaway_that_is_said_again_names_no_later_stream() -> None:
+    """RFC 9113 6.8: the last stream of one GOAWAY is not above that of the one before it."""
+    client, server = join()
+    stream = client.open(REQUEST)
+    server.goaway()
+    server.receive(client.take_output())
+    server.goaway(0, b"again")
+    client.receive(server.take_output())
+    assert client.failure is None
+    assert stream.closed
+    assert stream.reset_code == 7

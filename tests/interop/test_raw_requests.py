@@ -320,10 +320,12 @@ async def test_blanks_at_the_ends_of_a_status_text_are_escaped(text: str) -> Non
             assert unquote(answer.text) == text
 
 
+# "-bin" alone is a key too.
+@pytest.mark.parametrize("key", ["trace-bin", "-bin"])
 @pytest.mark.parametrize("value", ["!", "a", "aaaaa", "Zm9v!", "Zm9v,a", "Zm=9v"])
-async def test_a_binary_value_that_is_no_base64_is_internal(value: str) -> None:
+async def test_a_binary_value_that_is_no_base64_is_internal(key: str, value: str) -> None:
     async with talking() as connection:
-        head = [*REQUEST_HEAD.items(), ("trace-bin", value)]
+        head = [*REQUEST_HEAD.items(), (key, value)]
         answer = await connection.whole(await connection.open(head, frame(HELLO)))
         assert answer.status == gyr.StatusCode.INTERNAL
         await assert_alive(connection)

@@ -45,6 +45,7 @@ cdef class Connection:
     cdef object callback_error
     cdef str library_message
     cdef uint32_t own_goaway_code
+    cdef int32_t goaway_last        # new streams, above it, are refused; below zero: none are
     cdef bint limit_announced       # the first SETTINGS went out
 
     # streams over max_concurrent_streams

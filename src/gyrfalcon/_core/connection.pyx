@@ -96,7 +96,8 @@ cdef int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame,
     try:
         if frame.headers.cat == NGHTTP2_HCAT_REQUEST:
             note_opened(&connection.past, frame.hd.stream_id)
-            if connection.open_streams >= <Py_ssize_t> connection.max_concurrent_streams:
+            if (connection.open_streams >= <Py_ssize_t> connection.max_concurrent_streams
+                    or connection.goaway_last >= 0):
                 return connection.refuse(frame.hd.stream_id)
             stream = Stream.__new__(Stream)
             stream.id = frame.hd.stream_id
@@ -277,7 +278,7 @@ cdef int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame,
                 and (not stream.lingers or connection.draining)):
             # RFC 9113 8.1: the answer is complete, the rest of the request is not wanted. Only
             # now: a RST_STREAM takes queued trailers with it.
-            nghttp2_submit_rst_stream(session, 0, frame.hd.stream_id, NGHTTP2_NO_ERROR)
+            stream.submit_reset(NGHTTP2_NO_ERROR)
     return 0
 
 
@@ -437,6 +438,7 @@ cdef class Connection:
         cdef size_t count = 0
         cdef int rv
         self.is_server = server
+        self.goaway_last = -1
         self.ready = []
         self.max_header_bytes = max_header_bytes
         self.max_receive_bytes = max_receive_bytes
@@ -803,8 +805,7 @@ cdef class Connection:
         cdef PyObject *pointer = self.first_stream
         while pointer != NULL:
             if (<Stream> pointer).lingers and (<Stream> pointer).head_sent:
-                nghttp2_submit_rst_stream(
-                    self.session, 0, (<Stream> pointer).id, NGHTTP2_NO_ERROR)
+                (<Stream> pointer).submit_reset(NGHTTP2_NO_ERROR)
             pointer = (<Stream> pointer).next
         return 0
 
@@ -868,7 +869,7 @@ cdef class Connection:
             stream = <Stream> pointer
             pointer = stream.next
             if not self.is_server and not stream.head_sent and stream.link != NULL:
-                nghttp2_submit_rst_stream(self.session, 0, stream.id, NGHTTP2_CANCEL)
+                stream.submit_reset(NGHTTP2_CANCEL)
                 stream.events |= UNSENT
                 self.disarm(stream)
                 stream.close(NGHTTP2_REFUSED_STREAM)
@@ -999,9 +1000,11 @@ cdef class Connection:
             self.draining = True
             self.end_lingering()
             self.own_goaway_code = code
-            nghttp2_submit_goaway(
-                self.session, 0, nghttp2_session_get_last_proc_stream_id(self.session), code,
-                <const uint8_t *> <char *> data, len(data))
+            if self.goaway_last < 0:
+                # From here on, not only when it is sent: the client may make those calls again.
+                self.goaway_last = nghttp2_session_get_last_proc_stream_id(self.session)
+            nghttp2_submit_goaway(self.session, 0, self.goaway_last, code,
+                                  <const uint8_t *> <char *> data, len(data))
             self.link.dirty = True
 
     def terminate(self, uint32_t code=0):

@@ -117,6 +117,7 @@ cdef class Stream:
     cdef readonly bint local_ended
     cdef bint head_sent
     cdef bint lingers           # when it is answered, its peer may still send to the end
+    cdef bint reset_submitted
     cdef bint is_server
     cdef Fields out_trailers
     cdef Fields kept_head
@@ -156,6 +157,7 @@ cdef class Stream:
     cdef bint has_room(self) noexcept
     cdef int reset(self, uint32_t code) except -1
     cdef int stop_sending(self, uint32_t code) except -1
+    cdef void submit_reset(self, uint32_t code) noexcept
     cdef void drop_output(self, size_t keep) noexcept
     cdef void copy_output(self, uint8_t *target, size_t length) noexcept
 

@@ -641,9 +641,16 @@ cdef class Stream:
         self.drop_output(self.packed)
         self.data_ended = True
         self.local_ended = True
-        self.link.dirty = True
-        nghttp2_submit_rst_stream(self.link.session, 0, self.id, code)
+        self.submit_reset(code)
         return 0
+
+    cdef void submit_reset(self, uint32_t code) noexcept:
+        """RST_STREAM, once. libnghttp2 drops a request that still waits when it is reset; a second
+        reset would go out, for a stream that the peer has never seen, and end the connection."""
+        if not self.reset_submitted:
+            self.reset_submitted = True
+            self.link.dirty = True
+            nghttp2_submit_rst_stream(self.link.session, 0, self.id, code)
 
     cdef int close(self, int64_t code) except -1:
         """The stream is over (called by the connection):

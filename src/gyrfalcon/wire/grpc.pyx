@@ -163,7 +163,7 @@ cdef class GrpcServerWire(ServerWire):
                 encoding = head.value_at(index)
             elif name.len == 20 and equal(name, b"grpc-accept-encoding", 20):
                 exchange.accepted = head.value_at(index)
-            elif name.len > 4 and memcmp(name.base + name.len - 4, b"-bin", 4) == 0:
+            elif name.len >= 4 and memcmp(name.base + name.len - 4, b"-bin", 4) == 0:
                 binary = True
         if not posted:
             return self.refuse(exchange, b"405", b"gRPC calls are POST requests\n")

@@ -1,0 +1,1 @@
+"""Mixed load for a long time among faults: docs/how-to/fuzz-and-soak.md."""

@@ -1,0 +1,49 @@
+"""Memory, descriptors, tasks and threads of a soak's processes over time, and its faults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests.endurance.memory import MIB
+from tests.endurance.soak.processes import Process
+
+PANELS = {"memory": "resident memory, MiB", "descriptors": "descriptors", "tasks": "tasks",
+          "threads": "threads"}  # fmt: skip
+
+
+def draw(
+    path: Path, processes: list[Process], faults: list[tuple[float, str]], began: float, title: str
+) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    drawing, axes = pyplot.subplots(
+        len(PANELS) + 1, 1, figsize=(14, 16), sharex=True, layout="constrained"
+    )
+    for panel, (name, label) in zip(axes, PANELS.items(), strict=False):
+        for process in processes:
+            if process.steady:
+                minutes = [(sample["at"] - began) / 60 for sample in process.samples]
+                panel.plot(minutes, values(process, name), label=process.name, linewidth=1)
+        panel.set_ylabel(label)
+        panel.set_ylim(bottom=0)
+        panel.grid(alpha=0.3)
+    kinds = sorted({name for _, name in faults})
+    axes[-1].scatter(
+        [(when - began) / 60 for when, _ in faults],
+        [kinds.index(name) for _, name in faults], marker="|", s=150,
+    )  # fmt: skip
+    axes[-1].set_yticks(range(len(kinds)), kinds)
+    axes[-1].set_xlabel("minutes")
+    axes[0].legend(loc="upper left", ncols=3, fontsize=8)
+    drawing.suptitle(title)
+    drawing.savefig(path, dpi=90)
+    pyplot.close(drawing)
+
+
+def values(process: Process, name: str) -> list[float]:
+    found: list[Any] = [sample[name] for sample in process.samples]
+    return [value / MIB for value in found] if name == "memory" else found

@@ -1,0 +1,103 @@
+"""The processes of a soak: started, told what to do, listened to, killed and started again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+from tests.endurance.programs import ROOT
+
+READY_S = 60.0
+END_S = 60.0
+
+
+class Process:
+    """One server or client. `steady` ones live as long as the soak, and are weighed."""
+
+    def __init__(
+        self, name: str, module: str, arguments: list[str], *, steady: bool, ours: bool,
+        prefix: list[str] | None = None, environment: dict[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        self.name = name
+        self.steady = steady
+        self.ours = ours
+        self._prefix = prefix or []
+        self._environment = environment or {}
+        self._command = [sys.executable, "-m", f"tests.endurance.soak.{module}", *arguments]
+        self.samples: list[dict[str, Any]] = []
+        self.end: dict[str, Any] | None = None
+        self.status: int | None = None
+        self.killed = 0
+        self._process: asyncio.subprocess.Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+        # Of lives that were ended by force.
+        self.past: list[dict[str, Any]] = []
+
+    async def start(self) -> None:
+        self._ready = asyncio.Event()
+        self._process = await asyncio.create_subprocess_exec(
+            *self._prefix, *self._command, cwd=ROOT,
+            env={**os.environ, "GRPC_VERBOSITY": "NONE", **self._environment},
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 20,
+        )  # fmt: skip
+        self._reading = asyncio.create_task(self._read(self._process))
+        waiting = asyncio.create_task(self._ready.wait())
+        await asyncio.wait(
+            [waiting, self._reading], timeout=READY_S, return_when=asyncio.FIRST_COMPLETED
+        )
+        waiting.cancel()
+        if not self._ready.is_set():
+            raise RuntimeError(f"{self.name} does not start: see its standard error")
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        async for line in process.stdout:
+            said = json.loads(line)
+            if "sample" in said:
+                self.samples.append(said["sample"])
+            elif "ready" in said:
+                self._ready.set()
+            elif "end" in said:
+                self.end = said["end"]
+
+    def tell(self, what: str) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.write(f"{what}\n".encode())
+
+    def signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(number)
+
+    async def kill(self) -> None:
+        """As a crash: nothing is told to anybody."""
+        assert self._process is not None
+        assert self._reading is not None
+        self.killed += 1
+        if self.samples:
+            self.past.append(self.samples[-1])
+        self.signal(signal.SIGKILL)
+        await self._process.wait()
+        await self._reading
+
+    async def stop(self) -> None:
+        """As it should end, and what it reports then."""
+        assert self._process is not None
+        assert self._reading is not None
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        began = time.monotonic()
+        try:
+            self.status = await asyncio.wait_for(self._process.wait(), END_S)
+        except TimeoutError:
+            # Its stacks go to standard error, for whoever looks into it.
+            self.status = -1
+            print(f"{self.name} has not ended after {time.monotonic() - began:.0f} s", flush=True)
+            self.signal(signal.SIGABRT)
+            await self._process.wait()
+        await self._reading
