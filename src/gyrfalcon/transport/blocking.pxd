@@ -36,6 +36,7 @@ cdef class SocketTransport(Pollee):
     cdef object pending             # deque of memoryviews that the socket did not take
     cdef Py_ssize_t pending_bytes
     cdef bint paused
+    cdef bint unheard               # the peer has closed: nothing is sent any more
     cdef bint closing
     cdef bint over
 

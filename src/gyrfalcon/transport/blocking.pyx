@@ -22,7 +22,7 @@ from collections import deque
 
 cimport cython
 from cpython.bytearray cimport PyByteArray_AS_STRING
-from libc.errno cimport EAGAIN, EINTR
+from libc.errno cimport EAGAIN, EINTR, EPIPE
 from libc.errno cimport errno as c_errno
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc
@@ -193,7 +193,7 @@ cdef class SocketTransport(Pollee):
 
     def write(self, data):
         """Send; what the socket does not take now goes later."""
-        if self.closing or self.over:
+        if self.closing or self.over or self.unheard:
             return
         size = len(data)
         if size == 0:
@@ -224,6 +224,12 @@ cdef class SocketTransport(Pollee):
             if sent < 0:
                 if error == EINTR:
                     continue
+                if error == EPIPE and not self.closing:
+                    # What the peer said before it closed tells why: the end comes after that.
+                    self.unheard = True
+                    self.pending.clear()
+                    self.pending_bytes = 0
+                    break
                 if error != EAGAIN:
                     return self.fail(error)
                 break
@@ -252,6 +258,8 @@ cdef class SocketTransport(Pollee):
             if got > 0:
                 self.protocol.buffer_updated(got)
             elif got == 0:
+                if self.unheard:
+                    return self.fail(EPIPE)
                 self.end(None)
             elif error != EAGAIN and error != EINTR:
                 self.fail(error)
