@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from benchmarks import h2load
+from benchmarks import certificate, h2load
 from benchmarks.processes import Program, ProgramFailed, cores, run
 from benchmarks.roster import PEERS
 
@@ -142,6 +142,7 @@ class Neutral:
     headers: tuple[str, ...] = ()
     serve: tuple[str, ...] = ()
     """options of the server's program"""
+    tls: bool = False
     most_turns: int = MANY
 
     @property
@@ -156,7 +157,10 @@ class Neutral:
     def ready(self, peer: Peer) -> Iterator[Turn]:
         if reason := h2load.missing():
             raise ProgramFailed(reason)
-        with served(peer, *self.serve) as server:
+        with (
+            certificate.made() if self.tls else contextlib.nullcontext(()) as options,
+            served(peer, *self.serve, *options) as server,
+        ):
             load = self.load(server.port)
 
             def turn(pace: Pace) -> dict[str, float]:
@@ -167,7 +171,7 @@ class Neutral:
 
     def load(self, port: int) -> h2load.Load:
         return h2load.Load(
-            url=f"http://127.0.0.1:{port}{SERVICE}/{self.method}",
+            url=f"http{'s' * self.tls}://127.0.0.1:{port}{SERVICE}/{self.method}",
             body=self.body,
             reply_bytes=self.messages * len(self.message),
             connections=self.connections,

@@ -44,6 +44,15 @@ SCENARIOS: tuple[Scenario, ...] = (
         streams=50,
         serve=("--threads",),
     ),
+    Neutral(
+        Figure("unary-h2load-tls", "the same as the first, with TLS 1.3", "calls/s"),
+        method="Buy",
+        body=payloads.framed(payloads.ORDER),
+        message=payloads.framed(payloads.RECEIPT),
+        connections=10,
+        streams=50,
+        tls=True,
+    ),
     Own(
         Figure("unary-100", "unary, own client, 100 in flight", "calls/s"),
         load=("unary", "--in-flight", "100"),

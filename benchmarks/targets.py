@@ -31,6 +31,7 @@ TARGETS = (
     Target("unary-h2load-threads", "at least", 6, "grpcio", of="gyrfalcon-blocking"),
     Target("latency-blocking-added", "at most", 1 / 3, "grpcio", of="gyrfalcon-blocking"),
     Target("unary-8-threads", "at least", 2.5, "grpcio", of="gyrfalcon-blocking"),
+    Target("unary-h2load-tls", "at least", 8, "grpc-aio"),
     Target("unary-100", "at least", 8, "grpc-aio"),
     # Two interceptors on the server, and two on the client beside them, each under a tenth of the
     # rate.

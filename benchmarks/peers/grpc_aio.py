@@ -78,10 +78,18 @@ SERVER_OPTIONS = [
 ]
 
 
-async def serve() -> None:
+def credentials(load: Load) -> grpc.ServerCredentials:
+    with open(load.key, "rb") as key, open(load.cert, "rb") as cert:
+        return grpc.ssl_server_credentials([(key.read(), cert.read())])
+
+
+async def serve(load: Load) -> None:
     server = grpc.aio.server(options=SERVER_OPTIONS)
     bench_pb2_grpc.add_BenchServicer_to_server(Bench(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    if load.cert:
+        port = server.add_secure_port("127.0.0.1:0", credentials(load))
+    else:
+        port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     await announce_and_wait(port)
     await server.stop(grace=None)
@@ -94,4 +102,4 @@ async def call(load: Load) -> None:
 
 if __name__ == "__main__":
     verb, loop, load = parse()
-    run(serve() if verb == "serve" else call(load), loop)
+    run(serve(load) if verb == "serve" else call(load), loop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING, cast
 
 from grpclib.client import Channel
@@ -79,9 +80,16 @@ class Caller:
             await stream.end()
 
 
-async def serve() -> None:
+def context(load: Load) -> ssl.SSLContext:
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(load.cert, load.key)
+    made.set_alpn_protocols(["h2"])
+    return made
+
+
+async def serve(load: Load) -> None:
     server = Server([Bench()])
-    await server.start("127.0.0.1", 0)
+    await server.start("127.0.0.1", 0, ssl=context(load) if load.cert else None)
     # grpclib has no public way to learn the port it was given.
     listening = cast("asyncio.Server", server._server)
     await announce_and_wait(listening.sockets[0].getsockname()[1])
@@ -96,4 +104,4 @@ async def call(load: Load) -> None:
 
 if __name__ == "__main__":
     verb, loop, load = parse()
-    run(serve() if verb == "serve" else call(load), loop)
+    run(serve(load) if verb == "serve" else call(load), loop)

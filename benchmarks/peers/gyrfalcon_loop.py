@@ -122,6 +122,7 @@ async def serve(load: Load, interceptors: Sequence[gyr.Interceptor] = ()) -> Non
         max_concurrent_streams=20_000,
         max_workers=WORKERS,
         interceptors=interceptors,
+        tls=gyr.ServerTLS(load.cert, load.key) if load.cert else None,
     )
     async with server:
         await announce_and_wait(await server.listen("127.0.0.1:0"))

@@ -41,6 +41,9 @@ class Load:
     """bytes of data in a streamed chunk"""
     threads: bool = False
     """serve with handlers that are plain functions, in a pool of `WORKERS` threads"""
+    cert: str = ""
+    """serve with TLS: the file of the certificate, and `key` that of its key"""
+    key: str = ""
 
     @property
     def target(self) -> str:
@@ -54,6 +57,8 @@ def parse(arguments: list[str] | None = None) -> tuple[str, Loop, Load]:
     verbs = parser.add_subparsers(dest="verb", required=True)
     serve = verbs.add_parser("serve")
     serve.add_argument("--threads", action="store_true")
+    serve.add_argument("--cert", default="")
+    serve.add_argument("--key", default="")
     call = verbs.add_parser("call")
     call.add_argument("kind", choices=("unary", "threads", "latency", "download", "upload", "chat"))
     call.add_argument("--port", type=int, required=True)

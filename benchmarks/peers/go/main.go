@@ -1,12 +1,13 @@
 // Command peer serves and calls bench.proto with grpc-go, the way its own examples do.
 //
-//	peer serve                 prints the port, ends with standard input
+//	peer serve [-cert -key]    prints the port, ends with standard input
 //	peer echo                  a raw TCP echo, the floor under the latencies
 //	peer call KIND --port ...  runs one load, prints one line of JSON
 //	peer version               prints the versions of Go and grpc-go
 package main
 
 import (
+	"flag"
 	"fmt"
 	"io"
 	"log"
@@ -15,6 +16,7 @@ import (
 	"runtime"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 
 	"gyrfalcon.invalid/bench/benchpb"
 )
@@ -25,7 +27,7 @@ func main() {
 	}
 	switch os.Args[1] {
 	case "serve":
-		serve()
+		serve(os.Args[2:])
 	case "echo":
 		serveEcho()
 	case "call":
@@ -47,8 +49,20 @@ func listen() net.Listener {
 	return listener
 }
 
-func serve() {
-	server := grpc.NewServer()
+func serve(arguments []string) {
+	flags := flag.NewFlagSet("serve", flag.ExitOnError)
+	cert := flags.String("cert", "", "serve with TLS: the file of the certificate")
+	key := flags.String("key", "", "the file of its key")
+	flags.Parse(arguments)
+	var options []grpc.ServerOption
+	if *cert != "" {
+		secure, err := credentials.NewServerTLSFromFile(*cert, *key)
+		if err != nil {
+			log.Fatal(err)
+		}
+		options = append(options, grpc.Creds(secure))
+	}
+	server := grpc.NewServer(options...)
 	benchpb.RegisterBenchServer(server, &bench{})
 	listener := listen()
 	go func() {
