@@ -1,4 +1,4 @@
-"""A peer that speaks in single frames, over the network in memory, and the clock that tests move."""
+"""A peer that speaks in single frames over the network in memory, and a clock to move."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ from typing import Any, TypeVar
 import hpack
 from google.protobuf.wrappers_pb2 import BytesValue
 from hyperframe.frame import (
-    ContinuationFrame,
     DataFrame,
     Frame,
     GoAwayFrame,
     HeadersFrame,
     PingFrame,
-    RstStreamFrame,
     SettingsFrame,
-    WindowUpdateFrame,
 )
 
 import gyrfalcon as gyr
@@ -26,7 +23,8 @@ from gyrfalcon.policy.target import TcpAddress
 from tests.call.service import SAFETY_NET_S, Calls, Stub
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-ADDRESS = "192.0.2.1:50051"
+WHERE = TcpAddress("192.0.2.1", 50051)
+ADDRESS = str(WHERE)
 REQUEST = (
     (":method", "POST"),
     (":scheme", "http"),
@@ -57,11 +55,14 @@ class Peer(asyncio.Protocol):
     def __init__(self) -> None:
         self.frames: list[Frame] = []
         """What came, in order, and was not yet asked for."""
+        self.connected = asyncio.Event()
         self.closed = asyncio.Event()
+        self.heads: dict[int, list[tuple[str, str]]] = {}
         self.answers_pings = True
         self.greets = False
         """Whether it sends the preface and SETTINGS of a client at once."""
         self.answers_settings = True
+        self.unanswered = 0
         self.encoder = hpack.Encoder()
         self.decoder = hpack.Decoder()
         self._came = asyncio.Event()
@@ -73,6 +74,7 @@ class Peer(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
+        self.connected.set()
         if self.greets:
             self.send_bytes(PREFACE)
             self.settle_settings()
@@ -98,12 +100,23 @@ class Peer(asyncio.Protocol):
         self._came.set()
 
     def _take(self, frame: Frame) -> None:
-        if isinstance(frame, SettingsFrame) and "ACK" not in frame.flags and self.answers_settings:
-            self.send(SettingsFrame(flags=["ACK"]))
+        if isinstance(frame, SettingsFrame) and "ACK" not in frame.flags:
+            self.unanswered += 1
+            self.answer_settings()
         if isinstance(frame, PingFrame) and "ACK" not in frame.flags and self.answers_pings:
             self.send(PingFrame(opaque_data=frame.opaque_data, flags=["ACK"]))
+        if isinstance(frame, HeadersFrame):
+            # In order, as the compression of later ones stands on them.
+            fields = self.decoder.decode(frame.data)
+            self.heads[id(frame)] = [(str(name), str(value)) for name, value in fields]
         self.frames.append(frame)
         self._came.set()
+
+    def answer_settings(self) -> None:
+        """Acknowledge the SETTINGS that came, unless it keeps silent."""
+        while self.answers_settings and self.unanswered:
+            self.unanswered -= 1
+            self.send(SettingsFrame(flags=["ACK"]))
 
     # ------------------------------------------------------------------ saying
 
@@ -160,6 +173,10 @@ class Peer(asyncio.Protocol):
             self._came.clear()
             await self._came.wait()
 
+    async def next_head(self) -> list[tuple[str, str]]:
+        """The fields of the next HEADERS."""
+        return self.heads[id(await self.next(HeadersFrame))]
+
     async def round_trip(self) -> None:
         """Wait until the other end has answered what came before (a PING does that)."""
         self.ping(b"roundtrp")
@@ -171,9 +188,6 @@ class Peer(asyncio.Protocol):
         return [
             frame for frame in self.frames if isinstance(frame, kind) and "ACK" not in frame.flags
         ]
-
-
-__all__ = ["ContinuationFrame", "RstStreamFrame", "WindowUpdateFrame"]
 
 
 class Serving:
@@ -188,8 +202,7 @@ class Serving:
         """A client; `shake`: its preface and SETTINGS are sent, and the server's came."""
         peer = Peer()
         peer.greets = peer.answers_settings = shake
-        where = TcpAddress(*ADDRESS.rsplit(":", 1)[:1], int(ADDRESS.rsplit(":", 1)[1]))
-        await self.network.connect(asyncio.get_running_loop(), peer, where)
+        await self.network.connect(asyncio.get_running_loop(), peer, WHERE)
         if shake:
             await peer.next(SettingsFrame, ack=True)
         return peer
@@ -237,15 +250,17 @@ class Calling:
     def _accept(self) -> Peer:
         peer = Peer()
         peer._expects_preface = True
+        peer.answers_settings = False
         self.peers.put_nowait(peer)
         return peer
 
     async def accept(self, **settings: int) -> Peer:
         """The next connection, its handshake made."""
         peer = await self.peers.get()
-        while peer.transport is None:
-            await asyncio.sleep(0)
+        await peer.connected.wait()
         peer.settle_settings(**settings)
+        peer.answers_settings = True
+        peer.answer_settings()
         await peer.next(SettingsFrame, ack=True)
         return peer
 
@@ -266,8 +281,7 @@ async def client(**options: Any) -> AsyncIterator[Calling]:
     clock = gyr.ManualClock()
     network = gyr.MemoryNetwork(clock=clock)
     calling = Calling(network, clock)
-    where = TcpAddress(ADDRESS.rsplit(":", 1)[0], int(ADDRESS.rsplit(":", 1)[1]))
-    listener = await network.listen(asyncio.get_running_loop(), calling._accept, where)
+    listener = await network.listen(asyncio.get_running_loop(), calling._accept, WHERE)
     try:
         async with asyncio.timeout(SAFETY_NET_S):
             async with gyr.Channel(ADDRESS, network=network, **options) as channel:

@@ -13,12 +13,12 @@ import threading
 from typing import Any
 
 import pytest
+from hyperframe.frame import PingFrame as Ping
 
 import gyrfalcon as gyr
 from gyrfalcon.testing import serve
 from tests.call.service import Calls, Stub, message
 from tests.connection.peer import ENHANCE_YOUR_CALM, Calling, Peer, client, echo
-from tests.connection.peer import PingFrame as Ping
 
 pytestmark = pytest.mark.anyio
 
@@ -226,7 +226,10 @@ def test_a_blocking_channel_asks_while_nobody_waits() -> None:
         Calls(unary=echo),
         clock=clock,
         server_options={"permit_pings_without_calls": True, "min_ping_interval": 0},
-        channel_options={"keepalive": gyr.Keepalive(10, 1e5, without_calls=True)},
+        channel_options={
+            "keepalive": gyr.Keepalive(10, 1e5, without_calls=True),
+            "idle_timeout": None,
+        },
     )
     with served as channel:
         channel.wait_ready(10)

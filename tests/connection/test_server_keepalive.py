@@ -7,10 +7,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hyperframe.frame import GoAwayFrame
+from hyperframe.frame import PingFrame as Ping
 
 import gyrfalcon as gyr
-from tests.connection.peer import ENHANCE_YOUR_CALM, GoAwayFrame, Hanging, echo, server
-from tests.connection.peer import PingFrame as Ping
+from tests.connection.peer import ENHANCE_YOUR_CALM, Hanging, echo, server
 
 pytestmark = pytest.mark.anyio
 

@@ -262,6 +262,9 @@ cdef int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame,
                                   or nghttp2_http2_strerror(frame.goaway.error_code).decode())
         except BaseException as error:
             return keep_error(connection, error)
+    if frame.hd.type == NGHTTP2_GOAWAY and connection.drain_ping is not None:
+        # Only now: the library lets a PING overtake what was submitted before it.
+        nghttp2_submit_ping(session, 0, <const uint8_t *> <char *> connection.drain_ping)
     if (frame.hd.type == NGHTTP2_RST_STREAM and connection.refusals_waiting
             and frame.rst_stream.error_code == NGHTTP2_REFUSED_STREAM):
         connection.refusals_waiting -= 1
@@ -985,7 +988,7 @@ cdef class Connection:
             self.drain_ping = b"gyrdrain"
             self.end_lingering()
             nghttp2_submit_shutdown_notice(self.session)
-            self.ping(self.drain_ping)
+            self.link.dirty = True
 
     def finish_drain(self):
         """Server: second step: GOAWAY with the last stream that was taken on."""

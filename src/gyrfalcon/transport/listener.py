@@ -18,6 +18,10 @@ from .addresses import describe_address
 
 # Connections that wait to be accepted; the kernel cuts it to net.core.somaxconn.
 _BACKLOG = 4096
+# Connections that asyncio accepts in one turn of the loop. Before it makes transports of them, or
+# closes those that a server has no room for, some turns pass; each holds a descriptor meanwhile,
+# and the calls of other connections wait.
+_ACCEPTS = 8
 
 
 class Listener:
@@ -40,6 +44,7 @@ class Listener:
         """Accept connections; no effect when it does."""
         for server in self._servers:
             await server.start_serving()
+            _lengthen_queue(server)
 
     def close(self) -> None:
         """Accept no more connections; those that are there stay."""
@@ -95,6 +100,8 @@ async def open_listener(
                     # SO_REUSEADDR goes.
                     bound.listen(_BACKLOG)
                 servers.append(await _make_server(loop, make_protocol, bound, start))
+                if start:
+                    _lengthen_queue(servers[-1])
         except BaseException:
             for opened in servers:
                 opened.close()
@@ -105,6 +112,14 @@ async def open_listener(
     return Listener(servers, shown, port, path)
 
 
+def _lengthen_queue(server: asyncio.Server) -> None:
+    """Let more connections wait to be accepted than are accepted at once: asyncio has one number
+    for both."""
+    for bound in server.sockets:
+        with socket.socket(fileno=os.dup(bound.fileno())) as listening:
+            listening.listen(_BACKLOG)
+
+
 async def _make_server(
     loop: asyncio.AbstractEventLoop,
     make_protocol: Callable[[], Any],
@@ -113,12 +128,12 @@ async def _make_server(
 ) -> asyncio.Server:
     if bound.family != socket.AF_UNIX:
         return await loop.create_server(
-            make_protocol, sock=bound, backlog=_BACKLOG, start_serving=start
+            make_protocol, sock=bound, backlog=_ACCEPTS, start_serving=start
         )
     # Whose file it is removes it: the listener that made it, and not one that was handed it.
     keeping: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
     return await loop.create_unix_server(
-        make_protocol, sock=bound, backlog=_BACKLOG, start_serving=start, **keeping
+        make_protocol, sock=bound, backlog=_ACCEPTS, start_serving=start, **keeping
     )
 
 

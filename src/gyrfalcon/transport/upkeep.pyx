@@ -117,7 +117,9 @@ cdef class KeptDriver(Driver):
         """Look whether the peer was heard of: in time for its answer, or lately."""
         if self.ping_at:
             if self.read_at < self.ping_at and now - self.ping_at < self.rules.keepalive_timeout:
-                return self.set_due(KEEPALIVE, self.ping_at + self.rules.keepalive_timeout)
+                return self.set_due(KEEPALIVE, min(
+                    self.ping_at + self.rules.keepalive_timeout,
+                    now + self.rules.keepalive_interval))
             if self.read_at < self.ping_at:
                 # Where the process was held up, the answer may be here and not read.
                 self.clock.call_once_read(self.loop, self._give_up_unless_answered)
