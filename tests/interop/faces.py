@@ -31,7 +31,7 @@ AnyMethod = gyr.Method[Any, Any]
 
 
 class CallFailed(Exception):
-    """A call ended with another status than OK."""
+    """A call ended with another status than OK, or before its requests were sent."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(f"status {code}: {message!r}")
@@ -204,6 +204,8 @@ class AsyncioCall:
             await self._call.send(request, compress=None if compress else False)
         except gyr.RpcError as error:
             raise failed(error) from error
+        except EOFError as error:
+            raise CallFailed(0, str(error)) from error
 
     async def done_sending(self) -> None:
         await self._call.done_sending()
@@ -283,6 +285,8 @@ class ThreadCall:
             self._call.send(request, compress=None if compress else False)
         except gyr.RpcError as error:
             raise failed(error) from error
+        except EOFError as error:
+            raise CallFailed(0, str(error)) from error
 
     async def done_sending(self) -> None:
         self._call.done_sending()

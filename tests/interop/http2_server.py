@@ -27,6 +27,7 @@ import h2.settings
 from hyperframe.frame import GoAwayFrame
 
 from tests.interop import flags
+from tests.interop.frames import Splitter
 from tests.interop.protos.grpc.testing.messages_pb2 import Payload, SimpleRequest, SimpleResponse
 
 PATH = b"/grpc.testing.TestService/UnaryCall"
@@ -62,6 +63,7 @@ class Connection(asyncio.Protocol):
         self._h2 = h2.connection.H2Connection(
             h2.config.H2Configuration(client_side=False, header_encoding=None)
         )
+        self._splitter = Splitter(preface=True)
         self._requests: dict[int, bytearray] = {}
         self._answers: dict[int, tuple[Steps, bytes]] = {}
         self._pings = 0
@@ -83,14 +85,14 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
-            events = self._h2.receive_data(data)
+            for piece in self._splitter.pieces(data):
+                for event in self._h2.receive_data(piece):
+                    self._handle(event)
         except h2.exceptions.ProtocolError as error:
             self._fault(f"the client breaks HTTP/2: {error!r}")
             self._flush()
             self._transport.close()
             return
-        for event in events:
-            self._handle(event)
         self._go_on()
         self._flush()
 
@@ -124,6 +126,9 @@ class Connection(asyncio.Protocol):
             self._answers.pop(event.stream_id, None)
         elif isinstance(event, h2.events.PingAckReceived):
             self._pings -= 1
+        elif isinstance(event, h2.events.ConnectionTerminated):
+            # What runs goes on, and a PING may follow; h2 would hear of nothing more.
+            self._h2.state_machine.state = h2.connection.ConnectionState.SERVER_OPEN
 
     def _answer(self, stream_id: int) -> None:
         self._record.calls += 1

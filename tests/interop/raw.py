@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -16,8 +16,8 @@ from h2.errors import ErrorCodes
 from hyperframe.frame import GoAwayFrame
 
 from tests.call.service import SAFETY_NET_S
+from tests.interop.frames import Splitter
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 Pairs = Iterable[tuple[str, str]]
 EventT = TypeVar("EventT", bound=h2.events.Event)
 
@@ -84,8 +84,7 @@ class RawConnection:
         )
         self._open_state = ConnectionState.CLIENT_OPEN if client else ConnectionState.SERVER_OPEN
         self._events: deque[h2.events.Event] = deque()
-        self._preface_left = 0 if client else len(PREFACE)
-        self._rest = b""
+        self._splitter = Splitter(preface=not client)
         self._halves: dict[int, Half] = {}
 
     async def start(self) -> None:
@@ -129,23 +128,11 @@ class RawConnection:
         data = await self._reader.read(65536)
         if not data:
             raise ConnectionResetError("the peer closed the connection")
-        for piece in self._pieces(data):
+        for piece in self._splitter.pieces(data):
             for event in self.h2.receive_data(piece):
                 self._note(event)
                 self._events.append(event)
         await self.flush()
-
-    def _pieces(self, data: bytes) -> Iterator[bytes]:
-        """The preface and the frames that are whole, one by one: h2 takes nothing after a GOAWAY
-        that came with it."""
-        self._rest += data
-        if self._preface_left:
-            piece, self._rest = self._rest[: self._preface_left], self._rest[self._preface_left :]
-            self._preface_left -= len(piece)
-            yield piece
-        while len(self._rest) >= 9 + (length := int.from_bytes(self._rest[:3], "big")):
-            piece, self._rest = self._rest[: 9 + length], self._rest[9 + length :]
-            yield piece
 
     def _note(self, event: h2.events.Event) -> None:
         match event:

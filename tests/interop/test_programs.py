@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from tests.interop.bindings import SERVED
 from tests.interop.cases.words import CaseFailed
 from tests.interop.faces import CallFailed, GyrfalconAsyncio
 from tests.interop.http2_server import Http2Server
+from tests.interop.matrix import certificates
 from tests.interop.matrix.processes import run
 from tests.interop.matrix.roster import GROUPS, PEERS
 from tests.interop.protos.grpc.testing.messages_pb2 import (
@@ -41,14 +43,30 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 OURS = [peer for peer in PEERS if peer.library == "Gyrfalcon"]
 
 
+@pytest.mark.parametrize("tls", [False, True], ids=["plaintext", "TLS"])
 @pytest.mark.parametrize("server", OURS, ids=lambda peer: peer.name)
 @pytest.mark.parametrize("client", OURS, ids=lambda peer: peer.name)
-async def test_every_case_passes_between_our_own_programs(client: Any, server: Any) -> None:
+async def test_every_case_passes_between_our_own_programs(
+    client: Any, server: Any, tls: bool, tmp_path: Path
+) -> None:
     # ORCA's second case waits for reports, a second apart.
     names = [name for group in GROUPS.values() for name in group if name != "orca_oob"]
-    async with server.serving(None) as port:
-        reports = await client.run_cases(names, port, None)
+    made = certificates.make(tmp_path) if tls else None
+    async with server.serving(made) as port:
+        reports = await client.run_cases(names, port, made)
     assert {name: report.error for name, report in reports.items()} == dict.fromkeys(names)
+
+
+async def test_a_client_trusts_nobody_but_the_authority_it_was_given(tmp_path: Path) -> None:
+    (asyncio_peer, _) = OURS
+    ours, theirs = (tmp_path / name for name in ("ours", "theirs"))
+    for folder in (ours, theirs):
+        folder.mkdir()
+    async with asyncio_peer.serving(certificates.make(theirs)) as port:
+        reports = await asyncio_peer.run_cases(["empty_unary"], port, certificates.make(ours))
+    error = reports["empty_unary"].error
+    assert error is not None
+    assert "the certificate of the server does not hold" in error
 
 
 async def test_a_case_that_is_not_known_is_named() -> None:

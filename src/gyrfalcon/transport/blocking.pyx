@@ -172,9 +172,11 @@ cdef class Connecting(Pollee):
     cdef object done
 
     cdef int ready(self, bint readable, bint writable, Py_ssize_t got, int error) except -1:
-        self.loop.pollees.remove(self)
-        if not self.done.done():
-            self.done.set_result(None)
+        # While it was polled another thread may have been inside, and given it up.
+        if self in self.loop.pollees:
+            self.loop.pollees.remove(self)
+            if not self.done.done():
+                self.done.set_result(None)
         return 0
 
 
