@@ -86,7 +86,15 @@ class Program:
         """Wait for its end: the exit status; `lines` has all that it wrote."""
         assert self.process.stderr is not None
         self.lines += self.process.stderr.readlines()
+        self.process.stderr.close()
         return self.process.wait()
+
+    def drop(self) -> None:
+        """Kill it, if it is there."""
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
 
     def stop(self) -> int:
         self.signal(signal.SIGTERM)
@@ -99,8 +107,7 @@ def program(command: Sequence[str], **options: Any) -> Iterator[Program]:
     try:
         yield started
     finally:
-        started.process.kill()
-        started.process.communicate()
+        started.drop()
 
 
 def write_app(folder: Path, text: str = APP) -> Path:
