@@ -16,6 +16,7 @@ from .fields cimport Fields, HeaderBlock
 from .gate cimport (
     ALL,
     DROP,
+    EMPTY_FRAMES,
     LONG_BLOCK,
     OVERDRAWN,
     PARTIAL,
@@ -228,7 +229,9 @@ cdef int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *us
                 return 0
             stream = <Stream> pointer
             if frame.hd.type == NGHTTP2_HEADERS and not stream.head_received:
-                if connection.is_server or not is_informational(stream.head):
+                if not connection.is_server and is_informational(stream.head):
+                    connection.gate.buckets[EMPTY_FRAMES].tokens -= 1
+                else:
                     stream.head_received = True
                     stream.trailers_only = bool(frame.hd.flags & NGHTTP2_FLAG_END_STREAM)
                     if not connection.is_server and is_foreign(stream.head):

@@ -252,4 +252,6 @@ cdef bint is_overdrawn(Gate *gate) noexcept:
         gate.overdrawn = PROVOKED_RESETS
     elif gate.buckets[REFUSED_STREAMS].tokens <= 0:
         gate.overdrawn = REFUSED_STREAMS
+    elif gate.buckets[EMPTY_FRAMES].tokens <= 0:
+        gate.overdrawn = EMPTY_FRAMES
     return gate.overdrawn >= 0

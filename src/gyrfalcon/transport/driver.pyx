@@ -269,10 +269,13 @@ cdef class Driver:
 
     def finish(self):
         """HTTP/2 is done with this connection: close the transport after what was written."""
-        if self.connection.limit is not None:
+        if self.reported:
+            pass
+        elif self.connection.limit is not None:
             log.warning("%r: closed: over the limit %s", self, self.connection.failure)
         elif self.connection.failure is not None:
             log.info("%r: closed: %s", self, self.connection.failure)
+        self.reported = True
         if self.transport is not None and not self.lost:
             self.transport.close()
             if not self.due[CLOSING]:
