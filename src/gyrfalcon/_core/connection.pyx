@@ -72,7 +72,6 @@ cdef size_t FULL_FRAME = 1024
 cdef uint32_t MANY_STREAMS = 0x7fffffff
 # The value in the first entry of a SETTINGS frame (RFC 9113 6.5.1): behind frame head, identifier.
 cdef size_t FIRST_VALUE = 9 + 2
-cdef size_t FRAME_HEAD = 9
 cdef size_t GOAWAY_SIZE = 8         # without debug data
 
 cdef nghttp2_session_callbacks *CALLBACKS = NULL
@@ -626,7 +625,7 @@ cdef class Connection:
 
     cdef int feed(self, const uint8_t *data, size_t length) except -1:
         cdef ssize_t rv = nghttp2_session_mem_recv(self.session, data, length)
-        self.gate.ended = 0
+        self.gate.ended = self.gate.headed = 0
         if self.callback_error is not None:
             error, self.callback_error = self.callback_error, None
             raise error
@@ -667,7 +666,8 @@ cdef class Connection:
             judge_late(&self.past, <int32_t> stream_id)     # told
             self.link.dirty = True
         elif kind == NGHTTP2_DATA and stream is not None:
-            stream.reset(NGHTTP2_FRAME_SIZE_ERROR)
+            stream.reset(NGHTTP2_FRAME_SIZE_ERROR if size > self.gate.max_frame_size
+                         else NGHTTP2_PROTOCOL_ERROR)
         if kind == NGHTTP2_DATA and size > self.gate.max_frame_size:
             self.begin_chopped(frame, size)
             return <int> FRAME_HEAD

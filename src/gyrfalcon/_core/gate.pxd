@@ -44,6 +44,7 @@ cdef struct Gate:
     size_t block_bytes
     int32_t last_stream             # server: the newest stream
     uint64_t ended                  # a filter of streams that ended in what was not passed on yet
+    uint64_t headed                 # client: the same, of streams with a head in it
     uint64_t data_frames            # DATA frames that came
     int overdrawn                   # a kind, or -1
     double time                     # of the last refill

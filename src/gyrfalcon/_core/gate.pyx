@@ -102,6 +102,11 @@ cdef bint is_half_closed(nghttp2_session *session, uint32_t stream_id) noexcept:
     return pointer != NULL and (<Stream> pointer).remote_ended
 
 
+cdef bint is_headless(nghttp2_session *session, uint32_t stream_id) noexcept:
+    cdef void *pointer = nghttp2_session_get_stream_user_data(session, <int> stream_id)
+    return pointer != NULL and not (<Stream> pointer).head_received
+
+
 cdef void begin_block(Gate *gate, size_t size) noexcept:
     gate.in_block = True
     gate.block_frames = 1
@@ -119,6 +124,8 @@ cdef Stop judge_headers(Gate *gate, nghttp2_session *session, size_t size, uint8
             return SUSPECT
         if flags & NGHTTP2_FLAG_END_STREAM:
             gate.ended |= bit_of(stream_id)
+    else:
+        gate.headed |= bit_of(stream_id)
     return ALL
 
 
@@ -138,6 +145,8 @@ cdef Stop judge_data(Gate *gate, nghttp2_session *session, size_t size, uint8_t 
             return SUSPECT
         if flags & NGHTTP2_FLAG_END_STREAM:
             gate.ended |= bit_of(stream_id)
+    elif not gate.headed & bit_of(stream_id) and is_headless(session, stream_id):
+        return SUSPECT
     return ALL
 
 
