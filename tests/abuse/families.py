@@ -126,7 +126,7 @@ def provoked(
     mistake: Callable[[int], bytes], *, end: bool = False
 ) -> Callable[[], Iterator[bytes]]:
     open_one = Heads("Bidi", end=end)
-    return lambda: packs(lambda stream_id: open_one(stream_id) + mistake(stream_id), 4_000, 100)
+    return lambda: packs(lambda stream_id: open_one(stream_id) + mistake(stream_id), 12_000, 100)
 
 
 def overflow(stream_id: int) -> bytes:
