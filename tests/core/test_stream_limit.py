@@ -165,30 +165,27 @@ def test_a_peer_that_goes_on_and_reads_nothing_is_hung_up_on_and_holds_little() 
     assert len(refusals(output)) <= 4096
 
 
-def refuse(server: Connection, stream_id: int, count: int) -> int:
+def refuse(server: Connection, stream_id: int, count: int, now: float = 0.0) -> int:
     """Have so many streams refused, as a peer that reads would; the next stream's number."""
     end = stream_id + 2 * count
     for first in range(stream_id, end, 2000):
-        server.receive(b"".join(head(n, end=True) for n in range(first, min(first + 2000, end), 2)))
+        streams = range(first, min(first + 2000, end), 2)
+        server.receive(b"".join(head(n, end=True) for n in streams), now)
         server.take_output()
     return end
 
 
 def test_refusals_faster_than_resets_may_come_end_the_connection() -> None:
     server, stream_id = full()
-    server.count_refusals(1000.0)
-    stream_id = refuse(server, stream_id, BURST)
-    server.count_refusals(1000.0)
-    assert (server.refused_streams, server.failure) == (BURST, None)
+    stream_id = refuse(server, stream_id, BURST - 1)
+    assert (server.refused_streams, server.failure) == (BURST - 1, None)
     refuse(server, stream_id, 1)
-    server.count_refusals(1000.0)
     assert server.closing
-    assert goaway_code(server.take_output()) == ENHANCE_YOUR_CALM
+    assert (server.limit, server.limits["refused_stream_rate"]) == ("refused_stream_rate", 1)
 
 
 def test_slow_refusals_are_no_abuse() -> None:
     server, stream_id = full()
     for tenth in range(40):
-        stream_id = refuse(server, stream_id, 1000)
-        server.count_refusals(1000.0 + tenth / 10)
+        stream_id = refuse(server, stream_id, 1000, 1000.0 + tenth / 10)
     assert (server.refused_streams, server.closing) == (40_000, False)

@@ -2,6 +2,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from .fields cimport Fields
+from .gate cimport Gate
 from .nghttp2 cimport nghttp2_session
 from .past cimport Past
 from .stream cimport Link, Stream
@@ -50,9 +51,6 @@ cdef class Connection:
 
     # streams over max_concurrent_streams
     cdef readonly uint64_t refused_streams
-    cdef uint64_t refusals_counted  # of them, against the limit of resets
-    cdef double refusal_tokens
-    cdef double refusal_time
     cdef Py_ssize_t refusals_waiting    # RST_STREAM frames that are not sent yet
     cdef bint flooded               # there were too many of those
 
@@ -63,22 +61,37 @@ cdef class Connection:
     cdef size_t sample_after        # how many of them the next look comes after
     cdef bint sampling              # its PING is not answered yet
 
+    # what a peer may do only so often
+    cdef Gate gate
+    cdef readonly str limit         # the name of the limit that ended this connection
+    cdef bint hung_up               # the GOAWAY that says so went out
+
     # deadlines: a binary heap of streams
     cdef PyObject **heap
     cdef Py_ssize_t heap_length
     cdef Py_ssize_t heap_capacity
 
-    cdef int receive_bytes(self, const uint8_t *data, size_t length) except -1
+    cdef Py_ssize_t receive_bytes(self, const uint8_t *data, size_t length) except -1
+    cdef Py_ssize_t receive_held(self, const uint8_t *data, size_t length) except -1
+    cdef Py_ssize_t pass_on(self, const uint8_t *data, size_t length) except -1
+    cdef int feed(self, const uint8_t *data, size_t length) except -1
+    cdef int decide(self, const uint8_t *frame) except -1
+    cdef bint is_idle(self, uint32_t stream_id) noexcept
+    cdef int begin_chopped(self, const uint8_t *frame, size_t size) except -1
+    cdef int feed_chopped(self) except -1
+    cdef int give_back_credit(self) except -1
+    cdef bint is_overdrawn(self) noexcept
+    cdef int settle(self, double now) except -1
+    cdef int fail_limit(self, str name, str detail) except -1
     cdef list take_ready_streams(self)
     cdef bytes take_output_bytes(self, size_t limit)
+    cdef int fill_output(self, size_t limit) except -1
     cdef Stream open_stream(self, Fields fields, Fields extra)
     cdef int append_output(self, const uint8_t *data, size_t length) except -1
     cdef int reserve_output(self, size_t length) except -1
     cdef int announce_limit(self, const uint8_t *data, size_t length) except -1
     cdef int refuse(self, int32_t stream_id) noexcept
     cdef int refuse_stream(self, Stream stream) except -1
-    cdef int limit_refusals(self, double now) except -1
-    cdef int fail_for_flood(self) except -1
     cdef int sample_window(self, size_t came) except -1
     cdef void end_sample(self) noexcept
     cdef int give_up(self, uint32_t code, bytes data, str reason) except -1

@@ -13,12 +13,33 @@ from libc.string cimport memcmp, memcpy
 cimport cython
 
 from .fields cimport Fields, HeaderBlock
+from .gate cimport (
+    ALL,
+    DROP,
+    EMPTY_FRAMES,
+    LONG_BLOCK,
+    OVERDRAWN,
+    PARTIAL,
+    PROVOKED_RESETS,
+    REFUSED_STREAMS,
+    RESETS,
+    SUSPECT,
+    Gate,
+    Stop,
+    begin_block,
+    is_overdrawn,
+    number_at,
+    refill,
+    scan,
+    set_up_gate,
+    wanted,
+)
 from .limits cimport count_limit, limit_counts
 from .nghttp2 cimport *
 from .past cimport AFTER_END, AFTER_RESET, LEFT_OUT, Verdict, judge_late, note_ended, note_opened
-from .stream cimport DEADLINE, HEAD, STALLED, UNSENT, WRITABLE, Stream, read_data
+from .stream cimport DEADLINE, HEAD, STALLED, UNSENT, WRITABLE, Link, Stream, read_data
 
-from ..rpc.limits import number_of
+from ..rpc.limits import FRAME_RATES, number_of
 
 cdef extern from "Python.h":
     int _PyBytes_Resize(PyObject **bytes, Py_ssize_t newsize) except -1
@@ -39,13 +60,18 @@ cdef int MAX_METADATA_BYTES = number_of("max_metadata_bytes")
 cdef int STALL_TIMEOUT = number_of("stall_timeout")
 cdef int MAX_UNREAD_BYTES = number_of("max_unread_bytes")
 cdef int32_t LARGEST_FRAME = 64 * 1024
-# RST_STREAM frames for refused streams that wait to be sent: a peer that opens more than its limit
-# and reads nothing is hung up on. Each takes some 400 bytes in libnghttp2 until it is sent.
-cdef Py_ssize_t REFUSALS_WAITING = 4096
+# Frames that wait to be sent, beside four for each open stream: a peer that makes us answer and
+# reads nothing is hung up on. Each takes some 400 bytes in libnghttp2 until it is sent.
+cdef Py_ssize_t UNSENT_FRAMES = 4096
+# What is sent ahead of its turn, so that libnghttp2 forgets a stream.
+cdef size_t EARLY_OUTPUT = 64 * 1024
+cdef size_t FRAME_HEAD = 9
+cdef size_t CHOPPED_FRAME = 16 * 1024
+# A DATA frame of at least this size, or the last of what waits, was not cut short by a small window.
+cdef size_t FULL_FRAME = 1024
 cdef uint32_t MANY_STREAMS = 0x7fffffff
 # The value in the first entry of a SETTINGS frame (RFC 9113 6.5.1): behind frame head, identifier.
 cdef size_t FIRST_VALUE = 9 + 2
-cdef size_t FRAME_HEAD = 9
 cdef size_t GOAWAY_SIZE = 8         # without debug data
 
 cdef nghttp2_session_callbacks *CALLBACKS = NULL
@@ -202,7 +228,9 @@ cdef int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *us
                 return 0
             stream = <Stream> pointer
             if frame.hd.type == NGHTTP2_HEADERS and not stream.head_received:
-                if connection.is_server or not is_informational(stream.head):
+                if not connection.is_server and is_informational(stream.head):
+                    connection.gate.buckets[EMPTY_FRAMES].tokens -= 1
+                else:
                     stream.head_received = True
                     stream.trailers_only = bool(frame.hd.flags & NGHTTP2_FLAG_END_STREAM)
                     if not connection.is_server and is_foreign(stream.head):
@@ -218,6 +246,9 @@ cdef int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *us
                 (<Stream> pointer).peer_reset = True
             else:
                 note_ended(&connection.past, frame.hd.stream_id, True)
+            if pointer != NULL and (<Stream> pointer).events & HEAD:
+                # Nobody was told of it yet (_core/gate.pyx).
+                connection.gate.buckets[RESETS].tokens -= 3
         elif frame.hd.type == NGHTTP2_SETTINGS:
             if not frame.hd.flags & NGHTTP2_FLAG_ACK:
                 connection.settings_received = True
@@ -265,9 +296,15 @@ cdef int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame,
     if frame.hd.type == NGHTTP2_GOAWAY and connection.drain_ping is not None:
         # Only now: the library lets a PING overtake what was submitted before it.
         nghttp2_submit_ping(session, 0, <const uint8_t *> <char *> connection.drain_ping)
-    if (frame.hd.type == NGHTTP2_RST_STREAM and connection.refusals_waiting
-            and frame.rst_stream.error_code == NGHTTP2_REFUSED_STREAM):
-        connection.refusals_waiting -= 1
+    if frame.hd.type == NGHTTP2_RST_STREAM:
+        if frame.rst_stream.error_code == NGHTTP2_REFUSED_STREAM:
+            connection.refusals_waiting -= connection.refusals_waiting > 0
+        elif (frame.rst_stream.error_code != NGHTTP2_NO_ERROR
+                and frame.rst_stream.error_code != NGHTTP2_CANCEL):
+            connection.gate.buckets[PROVOKED_RESETS].tokens -= 1
+    elif (frame.hd.type == NGHTTP2_GOAWAY and connection.failure is not None
+            and frame.goaway.error_code != 0):
+        connection.hung_up = True
     if frame.hd.type != NGHTTP2_HEADERS and frame.hd.type != NGHTTP2_DATA:
         return 0
     connection.answered = True
@@ -313,6 +350,8 @@ cdef int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t
         memcpy(connection.out + connection.out_length, head, 9)
         stream.copy_output(connection.out + connection.out_length + 9, length)
         connection.out_length += 9 + length
+        if stream.out_bytes == 0 or length >= FULL_FRAME:
+            connection.link.full_frames += 1
         if stream.wants_writable and stream.out_bytes <= stream.low_mark:
             stream.wants_writable = False
             stream.signal(WRITABLE)
@@ -340,8 +379,10 @@ cdef int on_library_error(nghttp2_session *session, int code, const char *messag
 
 cdef extern from *:
     """
-    /* Not every 1.52 has these two: security fixes brought them into distributions' builds. */
+    /* Not every version has these: security fixes brought some into distributions' builds. */
     extern void nghttp2_option_set_stream_reset_rate_limit(
+        nghttp2_option *option, uint64_t burst, uint64_t rate) __attribute__((weak));
+    extern void nghttp2_option_set_glitch_rate_limit(
         nghttp2_option *option, uint64_t burst, uint64_t rate) __attribute__((weak));
     extern void nghttp2_option_set_max_continuations(
         nghttp2_option *option, size_t val) __attribute__((weak));
@@ -349,6 +390,8 @@ cdef extern from *:
         nghttp2_option *option, uint64_t burst, uint64_t rate, size_t continuations) {
         if (nghttp2_option_set_stream_reset_rate_limit)
             nghttp2_option_set_stream_reset_rate_limit(option, burst, rate);
+        if (nghttp2_option_set_glitch_rate_limit)
+            nghttp2_option_set_glitch_rate_limit(option, burst, rate);
         if (nghttp2_option_set_max_continuations)
             nghttp2_option_set_max_continuations(option, continuations);
     }
@@ -356,13 +399,13 @@ cdef extern from *:
     void set_limits "gyr_set_limits" (
         nghttp2_option *option, uint64_t burst, uint64_t rate, size_t continuations)
 
-# The library's own defaults, 1,000 and 33 a second, throw a proxy's connection away for deadlines
-# that pass; what a reset can cost here is bounded by the handlers that may run.
-cdef uint64_t RESET_BURST = 20_000
-cdef uint64_t RESETS_A_SECOND = 10_000
+# The library's own limits look at a clock, and throw a proxy's connection away for deadlines that
+# pass. Those of _core/gate.pyx come first; these are out of the way.
+cdef uint64_t LIBRARY_BURST = 1_000_000
+cdef uint64_t LIBRARY_RATE = 1_000_000
 # It counts pieces of frames as they are read; its default of 8 ends connections that come slowly.
-# What a header block may hold is limited by its bytes.
-cdef size_t CONTINUATIONS = 1024
+# What a header block may hold is limited by its bytes and frames (_core/gate.pyx).
+cdef size_t CONTINUATIONS = 1024 * 1024
 
 
 cdef extern from *:
@@ -399,7 +442,7 @@ cdef int set_up_library() except -1:
     nghttp2_session_callbacks_set_send_data_callback(CALLBACKS, send_data)
     nghttp2_session_callbacks_set_error_callback2(CALLBACKS, on_library_error)
     nghttp2_session_callbacks_set_data_source_read_length_callback(CALLBACKS, choose_frame_size)
-    set_limits(OPTIONS, RESET_BURST, RESETS_A_SECOND, CONTINUATIONS)
+    set_limits(OPTIONS, LIBRARY_BURST, LIBRARY_RATE, CONTINUATIONS)
     nghttp2_option_set_no_auto_window_update(OPTIONS, 1)
     nghttp2_option_set_no_closed_streams(OPTIONS, 1)
     # Other implementations send a blank at an end of grpc-message as it is.
@@ -446,7 +489,7 @@ cdef class Connection:
         self.max_header_bytes = max_header_bytes
         self.max_receive_bytes = max_receive_bytes
         self.max_concurrent_streams = max_concurrent_streams
-        self.refusal_tokens = RESET_BURST
+        set_up_gate(&self.gate, server, max_frame_size, max_header_bytes)
         if server:
             rv = nghttp2_session_server_new2(&self.session, CALLBACKS, <void *> self, OPTIONS)
         else:
@@ -500,43 +543,179 @@ cdef class Connection:
 
     # ------------------------------------------------------------------ bytes in, bytes out
 
-    def receive(self, data):
-        """Take bytes that came from the peer; afterwards see `take_ready()` and `closing`."""
-        cdef const uint8_t[::1] view = data
-        if view.shape[0]:
-            self.receive_bytes(&view[0], view.shape[0])
+    def receive(self, data, double now=0.0):
+        """Take bytes that came from the peer; afterwards see `take_ready()` and `closing`.
 
-    cdef int receive_bytes(self, const uint8_t *data, size_t length) except -1:
-        cdef ssize_t rv
-        cdef size_t credit
+        `now` in seconds, on a clock that never goes back, is for the limits of what a peer may do
+        only so often.
+        """
+        cdef const uint8_t[::1] view = data
+        cdef Py_ssize_t done = 0
+        while done < view.shape[0]:
+            done += self.receive_bytes(&view[done], <size_t> (view.shape[0] - done))
+            if self.is_overdrawn():
+                self.settle(now)
+
+    cdef Py_ssize_t receive_bytes(self, const uint8_t *data, size_t length) except -1:
+        """Take bytes, and return how many were taken. Afterwards, while `is_overdrawn()`: call
+        `settle(now)`, then this again with those that are left."""
+        cdef Py_ssize_t done
         if self.closed or self.failure is not None:
-            return 0
+            return <Py_ssize_t> length
         self.library_message = None
-        rv = nghttp2_session_mem_recv(self.session, data, length)
+        done = self.receive_held(data, length) if self.gate.held_length else 0
+        if not self.gate.held_length:
+            done += self.pass_on(data + done, length - <size_t> done)
+        if self.failure is not None:
+            done = <Py_ssize_t> length
+        elif (<Py_ssize_t> nghttp2_session_get_outbound_queue_size(self.session)
+                > UNSENT_FRAMES + 4 * self.open_streams):
+            self.fail_limit("unsent_frames", "the peer makes answers necessary and reads none")
+        self.link.dirty = True
+        if self.link.received:
+            self.give_back_credit()
+        return done
+
+    cdef Py_ssize_t receive_held(self, const uint8_t *data, size_t length) except -1:
+        """Complete the frame whose beginning was held, and pass it on."""
+        cdef Gate *gate = &self.gate
+        cdef size_t done = 0
+        while gate.held_length < wanted(gate.held, gate.held_length):
+            if done == length:
+                return <Py_ssize_t> done
+            gate.held[gate.held_length] = data[done]
+            gate.held_length += 1
+            done += 1
+        if self.pass_on(gate.held, gate.held_length) or self.failure is not None:
+            gate.held_length = 0
+        return <Py_ssize_t> done
+
+    cdef Py_ssize_t pass_on(self, const uint8_t *data, size_t length) except -1:
+        """Give the library what the gate lets pass, and return how many bytes were looked at: fewer
+        than `length` when tokens are used up."""
+        cdef Gate *gate = &self.gate
+        cdef size_t at = 0
+        cdef size_t run
+        cdef Stop stop
+        while at < length and self.failure is None:
+            if gate.dropping:
+                run = min(gate.dropping, length - at)
+                gate.dropping -= run
+                at += run
+                continue
+            stop = scan(gate, self.session, data + at, length - at, &run)
+            if run:
+                self.feed(data + at, run)
+                at += run
+            if stop == OVERDRAWN:
+                break
+            if stop == LONG_BLOCK:
+                self.fail_limit(
+                    "header_block", f"{gate.block_frames} frames, {gate.block_bytes} bytes so far")
+            elif stop == PARTIAL:
+                memcpy(gate.held, data + at, length - at)
+                gate.held_length = length - at
+                at = length
+            elif stop == DROP:
+                gate.dropping = FRAME_HEAD + (number_at(data + at) >> 8)
+            elif stop == SUSPECT and not run:
+                # Otherwise it is looked at once more, now that the library has what came before.
+                if gate.chopped:
+                    self.feed_chopped()
+                else:
+                    at += self.decide(data + at)
+        return <Py_ssize_t> at
+
+    cdef int feed(self, const uint8_t *data, size_t length) except -1:
+        cdef ssize_t rv = nghttp2_session_mem_recv(self.session, data, length)
+        self.gate.ended = self.gate.headed = 0
         if self.callback_error is not None:
             error, self.callback_error = self.callback_error, None
             raise error
         if self.flooded:
-            self.fail_for_flood()
+            self.fail_limit(
+                "unsent_frames", f"{self.refused_streams} streams over "
+                f"max_concurrent_streams={self.max_concurrent_streams}, and no answer is read")
+        elif rv == NGHTTP2_ERR_FLOODED:
+            self.fail_limit("unsent_frames", "answers to PING and SETTINGS, and none is read")
         elif rv < 0:
-            # The library could not answer on the connection (bad preface, flood): it is over.
+            # The library could not answer on the connection (bad preface): it is over.
             self.failure = (self.library_message
                             or nghttp2_strerror(<int> rv).decode("ascii"))
-            nghttp2_session_terminate_session(
-                self.session,
-                NGHTTP2_ENHANCE_YOUR_CALM if rv == -904 else NGHTTP2_PROTOCOL_ERROR)
-        self.link.dirty = True
-        credit = self.link.received
-        if credit:
-            self.link.received = 0
-            if self.link.unread >= self.link.unread_limit:
-                if not self.link.withheld:
-                    count_limit(&self.link, MAX_UNREAD_BYTES)
-                self.link.withheld += credit
-            else:
-                nghttp2_session_consume_connection(self.session, credit)
-            if self.link.estimate < self.most_window:
-                self.sample_window(credit)
+            nghttp2_session_terminate_session(self.session, NGHTTP2_PROTOCOL_ERROR)
+        return 0
+
+    # Mistakes that are one stream's own (RFC 9113 5.1, 4.2, 6.3, 6.9), over which the library would
+    # end the connection, and with it the calls of everybody else behind the same proxy.
+
+    cdef int decide(self, const uint8_t *frame) except -1:
+        """Deal with a frame that may be a mistake; returns how many bytes were passed on."""
+        cdef uint8_t kind = frame[3]
+        cdef uint8_t flags = frame[4]
+        cdef uint32_t stream_id = number_at(frame + 5) & 0x7fffffff
+        cdef size_t size = number_at(frame) >> 8
+        cdef Stream stream = stream_of(self.session, <int32_t> stream_id)
+        if kind == NGHTTP2_WINDOW_UPDATE or kind == NGHTTP2_PRIORITY:
+            if stream is not None:
+                stream.reset(NGHTTP2_FRAME_SIZE_ERROR if kind == NGHTTP2_PRIORITY and size != 5
+                             else NGHTTP2_PROTOCOL_ERROR)
+            if stream is not None or not self.is_idle(stream_id):
+                self.gate.dropping = FRAME_HEAD + size
+                return 0
+        elif stream is not None and stream.remote_ended:
+            # The library ignores what comes on a stream that it has forgotten.
+            stream.reset(NGHTTP2_STREAM_CLOSED)
+            self.fill_output(EARLY_OUTPUT)
+            judge_late(&self.past, <int32_t> stream_id)     # told
+            self.link.dirty = True
+        elif kind == NGHTTP2_DATA and stream is not None:
+            stream.reset(NGHTTP2_FRAME_SIZE_ERROR if size > self.gate.max_frame_size
+                         else NGHTTP2_PROTOCOL_ERROR)
+        if kind == NGHTTP2_DATA and size > self.gate.max_frame_size:
+            self.begin_chopped(frame, size)
+            return <int> FRAME_HEAD
+        self.feed(frame, FRAME_HEAD)
+        self.gate.left = size
+        if kind == NGHTTP2_HEADERS and not flags & NGHTTP2_FLAG_END_HEADERS:
+            begin_block(&self.gate, size)
+        return <int> FRAME_HEAD
+
+    cdef bint is_idle(self, uint32_t stream_id) noexcept:
+        """Whether a stream was not opened yet, or nobody could open it."""
+        if self.is_server:
+            return not stream_id & 1 or stream_id > <uint32_t> self.gate.last_stream
+        return (not stream_id & 1
+                or stream_id >= nghttp2_session_get_next_stream_id(self.session))
+
+    cdef int begin_chopped(self, const uint8_t *frame, size_t size) except -1:
+        """An oversized DATA frame of a stream that was reset: the library gets it in pieces, and
+        keeps account of the window."""
+        memcpy(self.gate.chopped_head, frame, FRAME_HEAD)
+        self.gate.chopped_head[4] = 0   # no padding, no end
+        self.gate.chopped = size
+        return 0
+
+    cdef int feed_chopped(self) except -1:
+        cdef Gate *gate = &self.gate
+        gate.left = min(gate.chopped, CHOPPED_FRAME)
+        gate.chopped -= gate.left
+        gate.chopped_head[0] = 0
+        gate.chopped_head[1] = <uint8_t> (gate.left >> 8)
+        gate.chopped_head[2] = <uint8_t> gate.left
+        return self.feed(gate.chopped_head, FRAME_HEAD)
+
+    cdef int give_back_credit(self) except -1:
+        """Return the connection's credit of what came, unless too much waits unread."""
+        cdef size_t credit = self.link.received
+        self.link.received = 0
+        if self.link.unread >= self.link.unread_limit:
+            if not self.link.withheld:
+                count_limit(&self.link, MAX_UNREAD_BYTES)
+            self.link.withheld += credit
+        else:
+            nghttp2_session_consume_connection(self.session, credit)
+        if self.link.estimate < self.most_window:
+            self.sample_window(credit)
         return 0
 
     # The window that keeps a sender busy is what it can send in the time of a round trip, and the
@@ -562,21 +741,83 @@ cdef class Connection:
             self.sample_after = min(2 * self.sample_after, LAST_SAMPLE)
         self.sample = 0
 
+    # ------------------------------------------------------------------ limits
+
+    cdef bint is_overdrawn(self) noexcept:
+        """Whether the peer did something more often than is known to be allowed."""
+        return self.failure is None and is_overdrawn(&self.gate)
+
+    cdef int settle(self, double now) except -1:
+        """Count what time and work have earned the peer. When that is not enough, the connection
+        ends."""
+        cdef uint64_t earned[9]
+        cdef Link *link = &self.link
+        cdef int kind = self.gate.overdrawn
+        earned[:] = [
+            link.streams_succeeded,
+            link.streams_succeeded // 16,
+            0,
+            self.gate.data_frames + link.full_frames,
+            0,
+            4 * link.streams_started,
+            4 * link.full_frames + 2 * link.streams_started,
+            link.streams_started + link.messages_received,
+            4 * link.messages_received + link.streams_started,
+        ]
+        refill(&self.gate, now, earned)
+        self.gate.overdrawn = -1
+        if kind >= 0 and self.gate.buckets[kind].tokens <= 0:
+            limit = FRAME_RATES[kind]
+            self.fail_limit(limit.name, f"more than {limit.rate} a second, {limit.burst} at once")
+        return 0
+
+    def begin(self, double now):
+        """Tell the time when the connection begins (see `receive`)."""
+        self.settle(now)
+
+    cdef int fail_limit(self, str name, str detail) except -1:
+        """End the connection over a limit: GOAWAY(ENHANCE_YOUR_CALM) that names it, and no more."""
+        if self.failure is None:
+            self.limit = name
+            count_limit(&self.link, number_of(name))
+            self.give_up(NGHTTP2_ENHANCE_YOUR_CALM, name.encode(), f"{name}: {detail}")
+        return 0
+
+    # ------------------------------------------------------------------ output
+
     def take_output(self, size_t limit=0xffffffff):
         """The bytes to send now, about `limit` at most; empty when there are none."""
         return self.take_output_bytes(limit)
 
     cdef bytes take_output_bytes(self, size_t limit):
-        cdef const uint8_t *data = NULL
-        cdef ssize_t length
         cdef bytes output
         if self.session == NULL:
             return b""
+        self.link.dirty = False
+        self.fill_output(limit)
+        if self.large != NULL:
+            if self.out_length != self.out_capacity:
+                _PyBytes_Resize(&self.large, <Py_ssize_t> self.out_length)
+            output = <bytes> self.large
+            Py_DECREF(output)
+            self.large = NULL
+        else:
+            output = PyBytes_FromStringAndSize(<char *> self.out, <Py_ssize_t> self.out_length)
+        self.out = self.small
+        self.out_capacity = SMALL_OUTPUT if self.small != NULL else 0
+        self.out_length = 0
+        return output
+
+    cdef int fill_output(self, size_t limit) except -1:
+        """Have the library make frames until there are about `limit` bytes of them."""
+        cdef const uint8_t *data = NULL
+        cdef ssize_t length
         if self.link.stalled:
             self.make_room()
-        self.link.dirty = False
         self.out_limit = limit
         while self.out_length < limit:
+            if self.hung_up:
+                break
             length = nghttp2_session_mem_send(self.session, &data)
             if self.callback_error is not None:
                 error, self.callback_error = self.callback_error, None
@@ -594,18 +835,7 @@ cdef class Connection:
                 self.append_output(data, <size_t> length)
         else:
             self.link.dirty = True
-        if self.large != NULL:
-            if self.out_length != self.out_capacity:
-                _PyBytes_Resize(&self.large, <Py_ssize_t> self.out_length)
-            output = <bytes> self.large
-            Py_DECREF(output)
-            self.large = NULL
-        else:
-            output = PyBytes_FromStringAndSize(<char *> self.out, <Py_ssize_t> self.out_length)
-        self.out = self.small
-        self.out_capacity = SMALL_OUTPUT if self.small != NULL else 0
-        self.out_length = 0
-        return output
+        return 0
 
     cdef int reserve_output(self, size_t length) except -1:
         cdef size_t needed = self.out_length + length
@@ -753,7 +983,8 @@ cdef class Connection:
         """Server: refuse a stream whose head is coming (RFC 9113 5.1.2)."""
         self.refused_streams += 1
         count_limit(&self.link, MAX_CONCURRENT_STREAMS)
-        if self.refusals_waiting >= REFUSALS_WAITING:
+        self.gate.buckets[REFUSED_STREAMS].tokens -= 1
+        if self.refusals_waiting >= UNSENT_FRAMES:
             self.flooded = True
             return NGHTTP2_ERR_CALLBACK_FAILURE
         self.refusals_waiting += 1
@@ -765,31 +996,8 @@ cdef class Connection:
         """Server: refuse a stream whose head came, for a reason of the caller's."""
         self.refused_streams += 1
         self.refusals_waiting += 1
+        self.gate.buckets[REFUSED_STREAMS].tokens -= 1
         return stream.reset(NGHTTP2_REFUSED_STREAM)
-
-    cdef int limit_refusals(self, double now) except -1:
-        """Hold the refused streams against the limit of resets a second; `now` in seconds."""
-        self.refusal_tokens += max(now - self.refusal_time, 0.0) * RESETS_A_SECOND
-        self.refusal_tokens = min(self.refusal_tokens, <double> RESET_BURST)
-        self.refusal_tokens -= <double> (self.refused_streams - self.refusals_counted)
-        self.refusal_time = now
-        self.refusals_counted = self.refused_streams
-        if self.refusal_tokens < 0:
-            self.fail_for_flood()
-        return 0
-
-    def count_refusals(self, double now):
-        """Server: end the connection when streams were refused faster than a peer may make the
-        server reset them; `now` in seconds on a clock that never goes back."""
-        self.limit_refusals(now)
-
-    cdef int fail_for_flood(self) except -1:
-        if self.failure is None and self.session != NULL:
-            self.failure = (f"{self.refused_streams} streams over max_concurrent_streams="
-                            f"{self.max_concurrent_streams}")
-            nghttp2_session_terminate_session(self.session, NGHTTP2_ENHANCE_YOUR_CALM)
-            self.link.dirty = True
-        return 0
 
     cdef int give_up(self, uint32_t code, bytes data, str reason) except -1:
         """End the connection over what the peer does: GOAWAY with that code and debug data, then

@@ -87,14 +87,18 @@ cdef extern from "<nghttp2/nghttp2.h>":
     enum:
         NGHTTP2_DATA
         NGHTTP2_HEADERS
+        NGHTTP2_PRIORITY
         NGHTTP2_RST_STREAM
         NGHTTP2_SETTINGS
+        NGHTTP2_PUSH_PROMISE
         NGHTTP2_PING
         NGHTTP2_GOAWAY
         NGHTTP2_WINDOW_UPDATE
+        NGHTTP2_CONTINUATION
 
         NGHTTP2_FLAG_NONE
         NGHTTP2_FLAG_END_STREAM
+        NGHTTP2_FLAG_END_HEADERS
         NGHTTP2_FLAG_ACK
 
         NGHTTP2_NV_FLAG_NONE
@@ -118,12 +122,14 @@ cdef extern from "<nghttp2/nghttp2.h>":
         NGHTTP2_ERR_CALLBACK_FAILURE
         NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
         NGHTTP2_ERR_NOMEM
+        NGHTTP2_ERR_FLOODED
 
         NGHTTP2_NO_ERROR
         NGHTTP2_PROTOCOL_ERROR
         NGHTTP2_INTERNAL_ERROR
         NGHTTP2_FLOW_CONTROL_ERROR
         NGHTTP2_STREAM_CLOSED
+        NGHTTP2_FRAME_SIZE_ERROR
         NGHTTP2_REFUSED_STREAM
         NGHTTP2_CANCEL
         NGHTTP2_ENHANCE_YOUR_CALM
@@ -210,6 +216,8 @@ cdef extern from "<nghttp2/nghttp2.h>":
     int nghttp2_session_consume_stream(nghttp2_session *session, int32_t stream_id, size_t size)
     uint32_t nghttp2_session_get_remote_settings(nghttp2_session *session, int id)
     int32_t nghttp2_session_get_last_proc_stream_id(nghttp2_session *session)
+    uint32_t nghttp2_session_get_next_stream_id(nghttp2_session *session)
+    size_t nghttp2_session_get_outbound_queue_size(nghttp2_session *session)
     int nghttp2_session_check_request_allowed(nghttp2_session *session)
 
     int nghttp2_submit_settings(nghttp2_session *session, uint8_t flags,

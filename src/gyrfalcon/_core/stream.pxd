@@ -40,6 +40,7 @@ cdef struct Link:
     uint64_t messages_received
     size_t queued               # bytes that wait to be sent, all streams
     uint32_t *limits_met        # see limits.pxd; NULL while none was
+    uint64_t full_frames        # DATA frames sent that no window of the peer's cut short
 
 
 cdef struct Segment:

@@ -59,9 +59,13 @@ cdef Py_ssize_t FIRST_PARTIAL = 64 * 1024
 cdef Py_ssize_t PARTIAL_GROWTH = 4
 
 # A sender has room while less than this waits on its stream, and half of the message before: so
-# the next large message is made while the one before is on its way.
+# the next large message is made while the one before is on its way. While all streams of the
+# connection together have more than QUEUED waiting (the peer reads slowly, or not at all), a stream
+# has room for a SMALL_MARK only.
 cdef size_t HIGH_MARK = 64 * 1024
 cdef size_t LOW_MARK = 16 * 1024
+cdef size_t QUEUED = 1024 * 1024
+cdef size_t SMALL_MARK = 1024
 
 
 cdef class CompressedMessage:
@@ -489,8 +493,10 @@ cdef class Stream:
         cdef size_t capacity
         if last == NULL or last.owner != NULL or last.capacity - last.length < length:
             # The first segment of a stream is small (a unary message and its prefix); a stream
-            # of messages then fills segments as large as a frame.
-            capacity = max(length, <size_t> 128 if last == NULL else SEGMENT_SIZE)
+            # of messages fills larger ones, up to a frame's size.
+            capacity = 128 if last == NULL else min(
+                SEGMENT_SIZE, max(<size_t> 1024, 4 * last.capacity))
+            capacity = max(length, capacity)
             last = <Segment *> malloc(sizeof(Segment) + capacity)
             if last == NULL:
                 raise MemoryError()
@@ -581,9 +587,11 @@ cdef class Stream:
 
     cdef bint has_room(self) noexcept:
         """Whether a sender may queue more; if not, WRITABLE will tell when."""
-        if self.out_bytes < HIGH_MARK + self.last_size // 2:
+        cdef bint crowded = self.link != NULL and self.link.queued > QUEUED
+        if self.out_bytes < (SMALL_MARK if crowded else HIGH_MARK + self.last_size // 2):
             return True
-        self.low_mark = LOW_MARK + self.last_size // 2
+        # The last of what waits is the peer's to take before this stream goes on in a crowd.
+        self.low_mark = 0 if crowded else LOW_MARK + self.last_size // 2
         self.wants_writable = True
         return False
 

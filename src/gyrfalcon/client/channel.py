@@ -550,7 +550,9 @@ class Channel(CallPlace):
         self._set_state(ConnectivityState.IDLE)
 
     def _forget_subchannel(self, subchannel: Subchannel) -> None:
-        """It was shut down, and its last connection is gone."""
+        """It was shut down, and its last connection is gone (which it may tell twice)."""
+        if subchannel not in self._subchannels:
+            return
         self._subchannels.discard(subchannel)
         figures = subchannel.stats()
         self._last_started = latest((self._last_started, figures.calls.last_started))

@@ -25,6 +25,30 @@ class Limit:
     """Who has it as an option: "server", "channel", "both"; "" for one that cannot be set."""
 
 
+@dataclass(frozen=True, slots=True)
+class FrameRate:
+    """What a peer may do only so often on one connection."""
+
+    name: str
+    burst: int
+    """How often at once."""
+    rate: int
+    """How often a second. Work that gets done allows more (docs/reference/limits.md)."""
+
+
+FRAME_RATES: Final = (
+    FrameRate("reset_rate", 20_000, 4_000),
+    FrameRate("provoked_reset_rate", 1_000, 100),
+    FrameRate("refused_stream_rate", 20_000, 10_000),
+    FrameRate("ping_rate", 500, 100),
+    FrameRate("settings_rate", 100, 10),
+    FrameRate("priority_rate", 2_000, 200),
+    FrameRate("window_update_rate", 10_000, 1_000),
+    FrameRate("empty_frame_rate", 1_000, 100),
+    FrameRate("small_frame_rate", 20_000, 2_000),
+)
+"""In the order of the kinds in `_core/gate.pxd`."""
+
 LIMITS: Final = (
     # Messages, metadata, streams, calls
     Limit("max_receive_bytes", "bytes", 4 * 2**20, "both"),
@@ -48,6 +72,10 @@ LIMITS: Final = (
     Limit("max_connection_age_grace", "seconds", None, "server"),
     Limit("max_connection_idle", "seconds", None, "server"),
     Limit("idle_timeout", "seconds", 1800.0, "channel"),
+    # Frames
+    *(Limit(limit.name, "a second", limit.rate, "") for limit in FRAME_RATES),
+    Limit("header_block", "bytes", 2**20, ""),
+    Limit("unsent_frames", "frames", 4096, ""),
 )
 """In the order of their numbers. A new one goes to the end of its group; numbers are not kept."""
 

@@ -147,8 +147,6 @@ cdef class ServerDriver(CallHost):
             self.connection.finish_drain()
         if self.connection.pings_received != self.pings_seen:
             self.judge_pings()
-        if self.connection.refused_streams != self.connection.refusals_counted:
-            self.connection.limit_refusals(self.clock.now())
         if EAGER and self.waiting and not self.worker_scheduled:
             worker = Worker.__new__(Worker)
             worker.driver = self

@@ -428,7 +428,9 @@ class Server:
 
     def connection_over(self, driver: ServerProtocol) -> None:
         """A connection is gone and the handlers of its calls have returned
-        (called by its driver)."""
+        (called by its driver, twice when its last calls end with it)."""
+        if driver not in self._drivers:
+            return
         self._admission.over(driver)
         self._past_calls += driver.call_stats()
         add_counts(self._limits, driver.connection.limits)

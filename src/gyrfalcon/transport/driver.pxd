@@ -19,6 +19,7 @@ cdef class Driver:
     cdef bint paused
     cdef bint flush_scheduled
     cdef readonly bint lost
+    cdef bint reported              # why the connection ends was logged
     cdef int held
     cdef object timer
     cdef double timer_at

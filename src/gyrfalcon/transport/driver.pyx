@@ -118,6 +118,7 @@ cdef class Driver:
                 and transport.get_extra_info("socket") is not None):
             self.lingering = lingering_of(self.loop)
         self.read_at = self.idle_at = self.clock.coarse()
+        self.connection.settle(self.clock.now())
         self.made()
         self.flush()
 
@@ -127,6 +128,7 @@ cdef class Driver:
 
     def buffer_updated(self, Py_ssize_t nbytes):
         """asyncio: so many bytes came."""
+        cdef Py_ssize_t done
         if self.lost:
             return
         self.held += 1
@@ -134,7 +136,11 @@ cdef class Driver:
         self.task_checked = False
         try:
             self.read_at = self.clock.coarse()
-            self.connection.receive_bytes(self.buffer_data, <size_t> nbytes)
+            done = self.connection.receive_bytes(self.buffer_data, <size_t> nbytes)
+            while self.connection.is_overdrawn():
+                self.connection.settle(self.clock.now())
+                done += self.connection.receive_bytes(
+                    self.buffer_data + done, <size_t> (nbytes - done))
             if self.connection.header_stream != NULL:
                 self.head_begins()
             self.note_activity(self.read_at)
@@ -263,8 +269,13 @@ cdef class Driver:
 
     def finish(self):
         """HTTP/2 is done with this connection: close the transport after what was written."""
-        if self.connection.failure is not None:
+        if self.reported:
+            pass
+        elif self.connection.limit is not None:
+            log.warning("%r: closed: over the limit %s", self, self.connection.failure)
+        elif self.connection.failure is not None:
             log.info("%r: closed: %s", self, self.connection.failure)
+        self.reported = True
         if self.transport is not None and not self.lost:
             self.transport.close()
             if not self.due[CLOSING]:

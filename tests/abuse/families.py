@@ -1,0 +1,341 @@
+"""The known ways to abuse an HTTP/2 server: what each sends, and what a correct server does.
+
+Each is a number of chunks of bytes for one connection whose settings are exchanged. All are
+bounded: a server without the limit in question would swallow them to the end, and live.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from tests.core.wires import (
+    END_STREAM,
+    REQUEST_PAIRS,
+    FrameType,
+    frame,
+    head,
+    message,
+)
+
+STREAMS = 30_000
+PACK = 500
+END_HEADERS = 4
+
+
+class Code(enum.IntEnum):
+    """RFC 9113 section 7."""
+
+    NO_ERROR = 0
+    PROTOCOL_ERROR = 1
+    INTERNAL_ERROR = 2
+    FLOW_CONTROL_ERROR = 3
+    STREAM_CLOSED = 5
+    FRAME_SIZE_ERROR = 6
+    REFUSED_STREAM = 7
+    CANCEL = 8
+    COMPRESSION_ERROR = 9
+    ENHANCE_YOUR_CALM = 11
+
+
+@dataclass(frozen=True)
+class Family:
+    """One way, and the verdict."""
+
+    name: str
+    chunks: Callable[[], Iterable[bytes]]
+    limits: frozenset[str] = frozenset()
+    """One of them ends the connection, by GOAWAY(ENHANCE_YOUR_CALM) that names it; none: the
+    connection lives, and other calls on it are served."""
+    resets: Code | None = None
+    """The code with which streams are reset."""
+    reads: bool = True
+    """Whether the attacker reads what it is sent."""
+    settings: bytes = b""
+    handlers: int = 0
+    """So many handlers are to run before the figures are looked at."""
+
+
+def by(*names: str) -> frozenset[str]:
+    return frozenset(names)
+
+
+def request_head(stream_id: int, method: str = "Unary", *, end: bool = False) -> bytes:
+    path = f"/tests.Calls/{method}".encode()
+    pairs = [(name, path if name == b":path" else value) for name, value in REQUEST_PAIRS]
+    return head(stream_id, pairs, end=end)
+
+
+class Heads:
+    """HEADERS frames of the same request, but for the stream: encoded once."""
+
+    def __init__(self, method: str = "Unary", *, end: bool = False) -> None:
+        self._start, _, self._rest = request_head(1, method, end=end).partition(
+            struct.pack(">I", 1)
+        )
+        assert self._rest
+
+    def __call__(self, stream_id: int) -> bytes:
+        return self._start + struct.pack(">I", stream_id) + self._rest
+
+
+def reset(stream_id: int, code: int = Code.CANCEL) -> bytes:
+    return frame(FrameType.RST_STREAM, 0, stream_id, struct.pack(">I", code))
+
+
+def window_update(stream_id: int, increment: int) -> bytes:
+    return frame(FrameType.WINDOW_UPDATE, 0, stream_id, struct.pack(">I", increment))
+
+
+def data(stream_id: int, payload: bytes = b"", flags: int = 0) -> bytes:
+    return frame(FrameType.DATA, flags, stream_id, payload)
+
+
+def packs(one: Callable[[int], bytes], count: int = STREAMS, pack: int = PACK) -> Iterator[bytes]:
+    """What `one` makes for the streams 1, 3, 5 ..., in chunks."""
+    for first in range(0, count, pack):
+        yield b"".join(one(2 * n + 1) for n in range(first, min(first + pack, count)))
+
+
+def repeated(piece: bytes, count: int, before: bytes = b"") -> Iterator[bytes]:
+    """The same over and over."""
+    yield before
+    for _ in range(count // PACK):
+        yield piece * PACK
+
+
+# ---------------------------------------------------------------------- streams and resets
+
+
+def rapid_reset() -> Iterator[bytes]:
+    open_one = Heads()
+    return packs(lambda stream_id: open_one(stream_id) + reset(stream_id))
+
+
+def late_reset() -> Iterator[bytes]:
+    """The handlers have begun when the streams are reset."""
+    open_one = Heads("Bidi")
+    for opened, ended in zip(packs(open_one), packs(reset), strict=True):
+        yield opened
+        yield ended
+
+
+def provoked(
+    mistake: Callable[[int], bytes], *, end: bool = False
+) -> Callable[[], Iterator[bytes]]:
+    open_one = Heads("Bidi", end=end)
+    return lambda: packs(lambda stream_id: open_one(stream_id) + mistake(stream_id), 12_000, 100)
+
+
+def overflow(stream_id: int) -> bytes:
+    return window_update(stream_id, 2**31 - 1)
+
+
+def refused(end: bool = False) -> Iterator[bytes]:
+    return packs(Heads("Bidi", end=end))
+
+
+# ---------------------------------------------------------------------- header blocks
+
+
+def endless_block(piece: bytes) -> Iterator[bytes]:
+    yield frame(FrameType.HEADERS, 0, 1, b"\x83")
+    for _ in range(300):
+        yield frame(FrameType.CONTINUATION, 0, 1, piece)
+
+
+def literal(name: bytes, value: bytes, *, index: bool = False) -> bytes:
+    """A field without Huffman coding (RFC 7541 6.2)."""
+
+    def text(what: bytes) -> bytes:
+        size = len(what)
+        if size < 127:
+            return bytes([size]) + what
+        size -= 127
+        number = b"\x7f"
+        while size > 127:
+            number += bytes([size & 127 | 128])
+            size >>= 7
+        return number + bytes([size]) + what
+
+    return (b"\x40" if index else b"\x00") + text(name) + text(value)
+
+
+def bomb(block: bytes, before: bytes = b"") -> Iterator[bytes]:
+    for number in range(1, 200, 2):
+        fields = request_head(number)[9:] + (before if number == 1 else b"") + block
+        pieces = [fields[at : at + 16_000] for at in range(0, len(fields), 16_000)]
+        last = len(pieces) - 1
+        yield b"".join(
+            frame(
+                FrameType.CONTINUATION if index else FrameType.HEADERS,
+                END_HEADERS if index == last else 0,
+                number,
+                piece,
+            )
+            for index, piece in enumerate(pieces)
+        )
+
+
+def bomb_by_bytes() -> Iterator[bytes]:
+    """One field of 4,000 bytes goes to the table; each byte after it stands for that field."""
+    return bomb(b"\xbe" * 30_000, literal(b"x-bomb", b"y" * 4000, index=True))
+
+
+def bomb_by_fields() -> Iterator[bytes]:
+    return bomb(literal(b"a", b"") * 10_000)
+
+
+# ---------------------------------------------------------------------- frames that do no work
+
+
+def settings_frame(*entries: tuple[int, int]) -> bytes:
+    return b"".join(struct.pack(">HI", *entry) for entry in entries)
+
+
+PING = frame(FrameType.PING, 0, 0, b"pingpong")
+SETTINGS = frame(FrameType.SETTINGS, 0, 0, settings_frame((4, 65_535)))
+PRIORITY = frame(FrameType.PRIORITY, 0, 77, struct.pack(">IB", 75, 1))
+GOAWAY = frame(FrameType.GOAWAY, 0, 0, bytes(8) + b"x" * 500)
+UNKNOWN = b"\0\0\0" + bytes([0xBE, 0]) + bytes(4)
+
+
+def tiny_data() -> Iterator[bytes]:
+    """A message of a megabyte, a byte a frame."""
+    prefix = data(1, b"\0" + (2**20).to_bytes(4, "big"))
+    return repeated(data(1, b"x"), 40_000, request_head(1, "ClientStream") + prefix)
+
+
+def padding() -> Iterator[bytes]:
+    """DATA frames of nothing but padding."""
+    return repeated(data(1, b"\xff" + bytes(255), 8), 40_000, request_head(1, "ClientStream"))
+
+
+def one_byte_windows() -> Iterator[bytes]:
+    """A reader that takes a long reply a byte at a time."""
+    call = request_head(1, "ServerStream") + data(1, message(b"\n\x07" + b"1000000"), END_STREAM)
+    return repeated(window_update(1, 1), 40_000, call)
+
+
+def zero_window() -> Iterator[bytes]:
+    """Many long replies, of which nothing is taken."""
+    open_one = Heads("ServerStream")
+    body = message(b"\n\x07" + b"1000000")
+    return packs(lambda number: open_one(number) + data(number, body, END_STREAM), 900, 100)
+
+
+# ---------------------------------------------------------------------- messages
+
+
+def false_prefix() -> Iterator[bytes]:
+    """Messages of four megabytes are announced, and a byte of each comes."""
+    open_one = Heads("ClientStream")
+    body = b"\0" + (4 * 2**20).to_bytes(4, "big") + b"x"
+    return packs(lambda number: open_one(number) + data(number, body), 900, 100)
+
+
+CALM = (
+    Family("rapid reset", rapid_reset, by("reset_rate")),
+    Family("resets of calls that have begun", late_reset, by("reset_rate")),
+    Family(
+        "resets of one stream",
+        lambda: repeated(reset(1), 40_000, request_head(1)),
+        by("reset_rate"),
+    ),
+    Family(
+        "made you reset: WINDOW_UPDATE of nothing",
+        provoked(lambda number: window_update(number, 0)),
+        by("provoked_reset_rate"),
+        Code.PROTOCOL_ERROR,
+    ),
+    Family(
+        "made you reset: window overflow",
+        provoked(overflow),
+        by("provoked_reset_rate"),
+        Code.FLOW_CONTROL_ERROR,
+    ),
+    Family(
+        "made you reset: DATA after the end",
+        provoked(lambda number: data(number, b"x"), end=True),
+        by("provoked_reset_rate"),
+        Code.STREAM_CLOSED,
+    ),
+    Family(
+        "made you reset: HEADERS after the end",
+        provoked(lambda number: request_head(number, end=True), end=True),
+        by("provoked_reset_rate"),
+        Code.STREAM_CLOSED,
+    ),
+    Family(
+        "made you reset: bad PRIORITY",
+        provoked(lambda number: frame(FrameType.PRIORITY, 0, number, b"x")),
+        by("provoked_reset_rate"),
+        Code.FRAME_SIZE_ERROR,
+    ),
+    Family(
+        "made you reset, and nothing read",
+        lambda: packs(lambda number: Heads()(number) + window_update(number, 0), 20_000),
+        by("unsent_frames", "provoked_reset_rate"),
+        reads=False,
+    ),
+    Family(
+        "streams over the limit",
+        refused,
+        by("refused_stream_rate", "unsent_frames"),
+        Code.REFUSED_STREAM,
+    ),
+    Family("streams over the limit, and nothing read", refused, by("unsent_frames"), reads=False),
+    Family(
+        "CONTINUATION flood", lambda: endless_block(literal(b"a", b"x" * 8000)), by("header_block")
+    ),
+    Family("CONTINUATION flood of empty frames", lambda: endless_block(b""), by("header_block")),
+    Family("PING flood", lambda: repeated(PING, 20_000), by("ping_rate")),
+    Family(
+        "PING flood, and nothing read", lambda: repeated(PING, 20_000), by("ping_rate"), reads=False
+    ),
+    Family("SETTINGS flood", lambda: repeated(SETTINGS, 10_000), by("settings_rate")),
+    Family(
+        "SETTINGS flood, and nothing read",
+        lambda: repeated(SETTINGS, 10_000),
+        by("settings_rate"),
+        reads=False,
+    ),
+    Family("GOAWAY flood", lambda: repeated(GOAWAY, 5_000), by("settings_rate")),
+    Family("PRIORITY flood", lambda: repeated(PRIORITY, 20_000), by("priority_rate")),
+    Family("flood of unknown frames", lambda: repeated(UNKNOWN, 20_000), by("priority_rate")),
+    Family(
+        "WINDOW_UPDATE flood",
+        lambda: repeated(window_update(0, 1), 40_000),
+        by("window_update_rate"),
+    ),
+    Family(
+        "flood of empty DATA",
+        lambda: repeated(data(1), 20_000, request_head(1, "ClientStream")),
+        by("empty_frame_rate"),
+    ),
+    Family(
+        "flood of empty HEADERS",
+        lambda: packs(lambda number: frame(FrameType.HEADERS, END_HEADERS, number), 4_000, 100),
+        by("empty_frame_rate"),
+        Code.PROTOCOL_ERROR,
+    ),
+    Family("tiny DATA", tiny_data, by("small_frame_rate")),
+    Family("DATA of padding", padding, by("small_frame_rate")),
+    Family(
+        "one-byte windows",
+        one_byte_windows,
+        by("window_update_rate"),
+        settings=settings_frame((4, 1)),
+    ),
+)
+"""Those that go on until the connection is ended."""
+
+HARMLESS = (
+    Family("HPACK bomb by bytes", bomb_by_bytes, resets=Code.INTERNAL_ERROR),
+    Family("HPACK bomb by fields", bomb_by_fields, resets=Code.INTERNAL_ERROR),
+    Family("zero windows", zero_window, settings=settings_frame((4, 0)), handlers=900),
+    Family("false length prefixes", false_prefix, handlers=900),
+)
+"""Those that the connection survives."""
