@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 import pytest
 import uvloop
+from hypothesis import HealthCheck, settings
 
 from tests.certificates import Certificates
 
@@ -35,6 +36,9 @@ def in_time(record: logging.LogRecord) -> bool:
 
 
 logging.getLogger("asyncio").addFilter(in_time)
+# No time limit for an example, for the same reason.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture(
