@@ -4,7 +4,7 @@
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: demo test check bench interop interop-matrix conformance h2spec gen wheel fuzz fuzz-corpus \
-    sanitize dev-mode soak clean
+    sanitize dev-mode soak abuse clean
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
 
@@ -101,6 +101,10 @@ dev-mode: $(VENV)/.with-test $(VENV)/.installed
 # Mixed load among faults, with a verdict and a picture in build/reports.
 soak: $(VENV)/.with-test+bench $(VENV)/.installed
 	$(RUN) -m tests.endurance.soak --minutes $(MINUTES) --picture build/reports/soak.png
+
+# Every known attack, longer than in the tests, with the neighbour's waiting times: build/reports/abuse.json.
+abuse: $(VENV)/.with-test+cli $(VENV)/.installed
+	$(RUN) -m tests.abuse
 
 bench: $(VENV)/.with-bench $(VENV)/.installed
 	$(RUN) -m benchmarks

@@ -14,7 +14,6 @@ cimport cython
 
 from .fields cimport Fields, HeaderBlock
 from .gate cimport (
-    ALL,
     DROP,
     EMPTY_FRAMES,
     LONG_BLOCK,
@@ -27,7 +26,7 @@ from .gate cimport (
     Gate,
     Stop,
     begin_block,
-    is_overdrawn,
+    is_overdrawn as lacks_tokens,
     number_at,
     refill,
     scan,
@@ -67,7 +66,7 @@ cdef Py_ssize_t UNSENT_FRAMES = 4096
 cdef size_t EARLY_OUTPUT = 64 * 1024
 cdef size_t FRAME_HEAD = 9
 cdef size_t CHOPPED_FRAME = 16 * 1024
-# A DATA frame of at least this size, or the last of what waits, was not cut short by a small window.
+# A DATA frame of at least this size, or the last of what waits, was not cut short by a window.
 cdef size_t FULL_FRAME = 1024
 cdef uint32_t MANY_STREAMS = 0x7fffffff
 # The value in the first entry of a SETTINGS frame (RFC 9113 6.5.1): behind frame head, identifier.
@@ -745,7 +744,7 @@ cdef class Connection:
 
     cdef bint is_overdrawn(self) noexcept:
         """Whether the peer did something more often than is known to be allowed."""
-        return self.failure is None and is_overdrawn(&self.gate)
+        return self.failure is None and lacks_tokens(&self.gate)
 
     cdef int settle(self, double now) except -1:
         """Count what time and work have earned the peer. When that is not enough, the connection

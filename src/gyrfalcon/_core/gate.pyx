@@ -32,7 +32,7 @@ from .stream cimport Stream
 from ..rpc.limits import FRAME_RATES
 
 # Tokens of each kind at once, and those that a second adds. RESETS costs four for a stream that
-# nobody was told of: that is the rapid reset attack, and a client that wants answers does it rarely.
+# nobody was told of: that is the rapid reset attack; a client that wants answers does it rarely.
 cdef int64_t BURSTS[9]
 cdef double A_SECOND[9]
 
