@@ -92,7 +92,7 @@ cdef int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *head,
     """DATA and HEADERS for streams that are over: libnghttp2 lets them go by."""
     cdef Connection connection = <Connection> user_data
     cdef Verdict verdict
-    if (not connection.is_server or head.stream_id > connection.past.newest
+    if (not connection.is_server or head.stream_id > connection.past.newest or not head.stream_id
             or (head.type != NGHTTP2_DATA and head.type != NGHTTP2_HEADERS)
             or nghttp2_session_get_stream_user_data(session, head.stream_id) != NULL):
         return 0
