@@ -38,7 +38,7 @@ from .nghttp2 cimport *
 from .past cimport AFTER_END, AFTER_RESET, LEFT_OUT, Verdict, judge_late, note_ended, note_opened
 from .stream cimport DEADLINE, HEAD, STALLED, UNSENT, WRITABLE, Link, Stream, read_data
 
-from ..rpc.limits import FRAME_RATES, number_of
+from ..rpc.limits import FRAME_RATES as _FRAME_RATES, number_of
 
 cdef extern from "Python.h":
     int _PyBytes_Resize(PyObject **bytes, Py_ssize_t newsize) except -1
@@ -766,7 +766,7 @@ cdef class Connection:
         refill(&self.gate, now, earned)
         self.gate.overdrawn = -1
         if kind >= 0 and self.gate.buckets[kind].tokens <= 0:
-            limit = FRAME_RATES[kind]
+            limit = _FRAME_RATES[kind]
             self.fail_limit(limit.name, f"more than {limit.rate} a second, {limit.burst} at once")
         return 0
 

@@ -29,7 +29,7 @@ from .nghttp2 cimport (
 )
 from .stream cimport Stream
 
-from ..rpc.limits import FRAME_RATES
+from ..rpc.limits import FRAME_RATES as _FRAME_RATES
 
 # Tokens of each kind at once, and those that a second adds. RESETS costs four for a stream that
 # nobody was told of: that is the rapid reset attack; a client that wants answers does it rarely.
@@ -48,7 +48,7 @@ cdef size_t PREFACE = 24
 
 
 cdef int set_up_buckets() except -1:
-    for kind, limit in enumerate(FRAME_RATES):
+    for kind, limit in enumerate(_FRAME_RATES):
         BURSTS[kind] = limit.burst
         A_SECOND[kind] = limit.rate
     return 0
