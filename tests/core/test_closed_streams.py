@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from gyrfalcon._core.connection import Connection
@@ -88,6 +90,21 @@ def test_a_head_after_a_reset_that_came_late_is_one_too() -> None:
     assert (codes(output, FrameType.RST_STREAM), is_fine(server, 3)) == ([STREAM_CLOSED], True)
 
 
+@pytest.mark.parametrize("closed", [lambda: answered(1), reset_by_peer], ids=["ended", "reset"])
+def test_data_for_a_closed_stream_is_one_streams_mistake(closed: Callable[[], Connection]) -> None:
+    server = closed()
+    server.receive(frame(FrameType.DATA, 0, 1, b"late"))
+    output = server.take_output()
+    assert (codes(output, FrameType.RST_STREAM), is_fine(server, 3)) == ([STREAM_CLOSED], True)
+
+
+def test_who_was_told_is_not_told_again() -> None:
+    server = answered(1)
+    server.receive(frame(FrameType.DATA, 0, 1, b"late") * 1000)
+    assert codes(server.take_output(), FrameType.RST_STREAM) == [STREAM_CLOSED]
+    assert is_fine(server, 3)
+
+
 @pytest.mark.parametrize("kind", [FrameType.DATA, FrameType.HEADERS])
 def test_what_was_on_its_way_to_a_stream_that_we_reset_is_no_mistake(kind: FrameType) -> None:
     server = listening()
@@ -127,9 +144,12 @@ def test_an_older_stream_gets_the_benefit_of_the_doubt() -> None:
 
 
 @pytest.mark.parametrize(("first", "late"), [(5, 3), (5, 1), (3, 1), (1001, 7)])
-def test_an_id_that_was_passed_by_ends_the_connection(first: int, late: int) -> None:
+@pytest.mark.parametrize("kind", [FrameType.DATA, FrameType.HEADERS])
+def test_an_id_that_was_passed_by_ends_the_connection(
+    first: int, late: int, kind: FrameType
+) -> None:
     server = answered(first)
-    server.receive(head(late))
+    server.receive(head(late) if kind is FrameType.HEADERS else frame(kind, 0, late, b"late"))
     assert codes(server.take_output(), FrameType.GOAWAY) == [PROTOCOL_ERROR]
     assert server.failure == f"stream {late} comes after stream {first}"
 

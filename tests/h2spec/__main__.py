@@ -62,14 +62,14 @@ async def run(program: Path, tls: bool, specs: list[str]) -> Report:
     junit.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         certificates = Certificates(Path(folder)) if tls else None
-        async with make_server(certificates and certificates.server_tls()) as server:
+        async with make_server(certificates.server_tls() if certificates else None) as server:
             port = await server.listen("127.0.0.1:0")
             began = time.monotonic()
             output = await attack(program, port, junit, tls, specs)
             seconds = time.monotonic() - began
             if not junit.exists():
                 sys.exit(f"{output}\nh2spec has written no report")
-            await answers_still(port, certificates and certificates.client_tls())
+            await answers_still(port, certificates.client_tls() if certificates else None)
     return read_junit(junit, tls, seconds)
 
 

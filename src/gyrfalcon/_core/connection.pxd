@@ -76,6 +76,7 @@ cdef class Connection:
     cdef Py_ssize_t pass_on(self, const uint8_t *data, size_t length) except -1
     cdef int feed(self, const uint8_t *data, size_t length) except -1
     cdef int decide(self, const uint8_t *frame) except -1
+    cdef int answer_late(self, uint8_t kind, int32_t stream_id, uint32_t code) except -1
     cdef bint is_idle(self, uint32_t stream_id) noexcept
     cdef int begin_chopped(self, const uint8_t *frame, size_t size) except -1
     cdef int feed_chopped(self) except -1
@@ -96,7 +97,6 @@ cdef class Connection:
     cdef void end_sample(self) noexcept
     cdef int give_up(self, uint32_t code, bytes data, str reason) except -1
     cdef int end_lingering(self) except -1
-    cdef int break_off(self, uint32_t code, str reason) except -1
     cdef int make_room(self) except -1
     cdef int append_goaway(self, const uint8_t *data, size_t length) except -1
     cdef double find_stalled(self, double now, double patience) except -1

@@ -35,7 +35,15 @@ from .gate cimport (
 )
 from .limits cimport count_limit, limit_counts
 from .nghttp2 cimport *
-from .past cimport AFTER_END, AFTER_RESET, LEFT_OUT, Verdict, judge_late, note_ended, note_opened
+from .past cimport (
+    AFTER_END,
+    AFTER_RESET,
+    LEFT_OUT,
+    Verdict,
+    judge_late,
+    note_ended,
+    note_opened,
+)
 from .stream cimport DEADLINE, HEAD, STALLED, UNSENT, WRITABLE, Link, Stream, read_data
 
 from ..rpc.limits import FRAME_RATES as _FRAME_RATES, number_of
@@ -85,32 +93,6 @@ cdef Stream stream_of(nghttp2_session *session, int32_t stream_id):
 cdef int keep_error(Connection connection, error) noexcept:
     connection.callback_error = error
     return NGHTTP2_ERR_CALLBACK_FAILURE
-
-
-cdef int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *head,
-                        void *user_data) noexcept:
-    """DATA and HEADERS for streams that are over: libnghttp2 lets them go by."""
-    cdef Connection connection = <Connection> user_data
-    cdef Verdict verdict
-    if (not connection.is_server or head.stream_id > connection.past.newest or not head.stream_id
-            or (head.type != NGHTTP2_DATA and head.type != NGHTTP2_HEADERS)
-            or nghttp2_session_get_stream_user_data(session, head.stream_id) != NULL):
-        return 0
-    verdict = judge_late(&connection.past, head.stream_id)
-    try:
-        if verdict == LEFT_OUT:
-            # RFC 9113 5.1.1: an id that another stream has passed by.
-            connection.break_off(
-                NGHTTP2_PROTOCOL_ERROR,
-                f"stream {head.stream_id} comes after stream {connection.past.newest}")
-        elif verdict == AFTER_END and head.type == NGHTTP2_HEADERS:
-            connection.break_off(
-                NGHTTP2_STREAM_CLOSED, f"HEADERS for stream {head.stream_id}, which is closed")
-        elif verdict == AFTER_END or verdict == AFTER_RESET:
-            nghttp2_submit_rst_stream(session, 0, head.stream_id, NGHTTP2_STREAM_CLOSED)
-        return 0
-    except BaseException as error:
-        return keep_error(connection, error)
 
 
 cdef int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame,
@@ -430,7 +412,6 @@ cdef int set_up_library() except -1:
     global CALLBACKS, OPTIONS
     if nghttp2_session_callbacks_new(&CALLBACKS) != 0 or nghttp2_option_new(&OPTIONS) != 0:
         raise MemoryError()
-    nghttp2_session_callbacks_set_on_begin_frame_callback(CALLBACKS, on_begin_frame)
     nghttp2_session_callbacks_set_on_begin_headers_callback(CALLBACKS, on_begin_headers)
     nghttp2_session_callbacks_set_on_header_callback2(CALLBACKS, on_header)
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(CALLBACKS, on_data_chunk)
@@ -628,6 +609,7 @@ cdef class Connection:
     cdef int feed(self, const uint8_t *data, size_t length) except -1:
         cdef ssize_t rv = nghttp2_session_mem_recv(self.session, data, length)
         self.gate.ended = self.gate.headed = 0
+        self.gate.passed = self.gate.last_stream
         if self.callback_error is not None:
             error, self.callback_error = self.callback_error, None
             raise error
@@ -654,13 +636,22 @@ cdef class Connection:
         cdef uint32_t stream_id = number_at(frame + 5) & 0x7fffffff
         cdef size_t size = number_at(frame) >> 8
         cdef Stream stream = stream_of(self.session, <int32_t> stream_id)
+        cdef uint32_t code
         if kind == NGHTTP2_WINDOW_UPDATE or kind == NGHTTP2_PRIORITY:
-            if stream is not None:
-                stream.reset(NGHTTP2_FRAME_SIZE_ERROR if kind == NGHTTP2_PRIORITY and size != 5
-                             else NGHTTP2_PROTOCOL_ERROR)
-            if stream is not None or not self.is_idle(stream_id):
+            if not self.is_idle(stream_id):
+                code = NGHTTP2_PROTOCOL_ERROR
+                if kind == NGHTTP2_PRIORITY and size != 5:
+                    code = NGHTTP2_FRAME_SIZE_ERROR
+                if stream is not None:
+                    stream.reset(code)
+                elif self.is_server:
+                    self.answer_late(kind, <int32_t> stream_id, code)
                 self.gate.dropping = FRAME_HEAD + size
                 return 0
+        elif stream is None and self.is_server and not self.is_idle(stream_id):
+            self.answer_late(kind, <int32_t> stream_id, NGHTTP2_STREAM_CLOSED)
+            if self.failure is not None:
+                return <int> FRAME_HEAD
         elif stream is not None and stream.remote_ended:
             # The library ignores what comes on a stream that it has forgotten.
             stream.reset(NGHTTP2_STREAM_CLOSED)
@@ -678,6 +669,20 @@ cdef class Connection:
         if kind == NGHTTP2_HEADERS and not flags & NGHTTP2_FLAG_END_HEADERS:
             begin_block(&self.gate, size)
         return <int> FRAME_HEAD
+
+    cdef int answer_late(self, uint8_t kind, int32_t stream_id, uint32_t code) except -1:
+        """Server: a frame for a stream that is over. The library would let it go by."""
+        cdef Verdict verdict = judge_late(&self.past, stream_id)
+        if verdict == AFTER_RESET or (verdict == AFTER_END and kind != NGHTTP2_HEADERS):
+            nghttp2_submit_rst_stream(self.session, 0, stream_id, code)
+        elif verdict == AFTER_END:
+            self.give_up(NGHTTP2_STREAM_CLOSED, b"",
+                         f"HEADERS for stream {stream_id}, which is closed")
+        elif verdict == LEFT_OUT and (kind == NGHTTP2_HEADERS or kind == NGHTTP2_DATA):
+            # RFC 9113 5.1.1: an id that another stream has passed by.
+            self.give_up(NGHTTP2_PROTOCOL_ERROR, b"",
+                         f"stream {stream_id} comes after stream {self.past.newest}")
+        return 0
 
     cdef bint is_idle(self, uint32_t stream_id) noexcept:
         """Whether a stream was not opened yet, or nobody could open it."""
@@ -1017,14 +1022,6 @@ cdef class Connection:
             if (<Stream> pointer).lingers and (<Stream> pointer).head_sent:
                 (<Stream> pointer).submit_reset(NGHTTP2_NO_ERROR)
             pointer = (<Stream> pointer).next
-        return 0
-
-    cdef int break_off(self, uint32_t code, str reason) except -1:
-        """End the connection over what the peer did: GOAWAY with this code, and nothing more."""
-        if self.failure is None and self.session != NULL:
-            self.failure = reason
-            nghttp2_session_terminate_session(self.session, code)
-            self.link.dirty = True
         return 0
 
     cdef int make_room(self) except -1:

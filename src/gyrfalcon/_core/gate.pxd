@@ -43,6 +43,7 @@ cdef struct Gate:
     uint32_t block_frames
     size_t block_bytes
     int32_t last_stream             # server: the newest stream
+    int32_t passed                  # server: the newest that the library knows of
     uint64_t ended                  # a filter of streams that ended in what was not passed on yet
     uint64_t headed                 # client: the same, of streams with a head in it
     uint64_t data_frames            # DATA frames that came

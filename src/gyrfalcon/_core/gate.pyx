@@ -97,9 +97,10 @@ cdef inline uint64_t bit_of(uint32_t stream_id) noexcept:
     return <uint64_t> 1 << ((stream_id >> 1) & 63)
 
 
-cdef bint is_half_closed(nghttp2_session *session, uint32_t stream_id) noexcept:
+cdef bint has_ended(nghttp2_session *session, uint32_t stream_id) noexcept:
+    """Whether a stream is over, or the peer's half of it."""
     cdef void *pointer = nghttp2_session_get_stream_user_data(session, <int> stream_id)
-    return pointer != NULL and (<Stream> pointer).remote_ended
+    return pointer == NULL or (<Stream> pointer).remote_ended
 
 
 cdef bint is_headless(nghttp2_session *session, uint32_t stream_id) noexcept:
@@ -120,7 +121,7 @@ cdef Stop judge_headers(Gate *gate, nghttp2_session *session, size_t size, uint8
     if gate.is_server:
         if stream_id > <uint32_t> gate.last_stream:
             gate.last_stream = <int> stream_id
-        elif gate.ended & bit_of(stream_id) or is_half_closed(session, stream_id):
+        elif gate.ended & bit_of(stream_id) or has_ended(session, stream_id):
             return SUSPECT
         if flags & NGHTTP2_FLAG_END_STREAM:
             gate.ended |= bit_of(stream_id)
@@ -141,7 +142,9 @@ cdef Stop judge_data(Gate *gate, nghttp2_session *session, size_t size, uint8_t 
     elif size > gate.max_frame_size:
         return SUSPECT
     if gate.is_server:
-        if gate.ended & bit_of(stream_id) or is_half_closed(session, stream_id):
+        if gate.ended & bit_of(stream_id):
+            return SUSPECT
+        if stream_id <= <uint32_t> gate.passed and has_ended(session, stream_id):
             return SUSPECT
         if flags & NGHTTP2_FLAG_END_STREAM:
             gate.ended |= bit_of(stream_id)
@@ -197,7 +200,10 @@ cdef Stop judge(Gate *gate, nghttp2_session *session, const uint8_t *frame, size
     if kind == NGHTTP2_WINDOW_UPDATE:
         return judge_window_update(gate, frame, size, stream_id)
     if kind == NGHTTP2_RST_STREAM:
-        return ALL if take(gate, RESETS) else OVERDRAWN
+        if not take(gate, RESETS):
+            return OVERDRAWN
+        gate.ended |= bit_of(stream_id)
+        return ALL
     if kind == NGHTTP2_PING:
         return ALL if take(gate, PINGS) else OVERDRAWN
     if kind == NGHTTP2_PRIORITY:

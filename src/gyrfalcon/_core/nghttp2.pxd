@@ -146,9 +146,6 @@ cdef extern from "<nghttp2/nghttp2.h>":
     void nghttp2_session_callbacks_set_on_begin_headers_callback(
         nghttp2_session_callbacks *cbs,
         int (*callback)(nghttp2_session *, const nghttp2_frame *, void *) noexcept)
-    void nghttp2_session_callbacks_set_on_begin_frame_callback(
-        nghttp2_session_callbacks *cbs,
-        int (*callback)(nghttp2_session *, const nghttp2_frame_hd *, void *) noexcept)
     void nghttp2_session_callbacks_set_on_header_callback2(
         nghttp2_session_callbacks *cbs,
         int (*callback)(nghttp2_session *, const nghttp2_frame *, nghttp2_rcbuf *,
