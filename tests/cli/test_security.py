@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from google.protobuf.wrappers_pb2 import BytesValue
 import gyrfalcon as gyr
 from tests.call.service import Calls
 from tests.certificates import Certificates
-from tests.cli.running import Ran, run
+from tests.cli.running import Ran, run, start
 
 PROTO = """
 syntax = "proto3";
@@ -122,3 +125,65 @@ def test_a_token_in_plaintext_where_that_is_asked_for(proto: Path) -> None:
         arguments = ("--plaintext", "--token", "t", "--proto", proto)
         ran = run("call", target, "tests.Calls/Unary", "-d", QUOTES, *arguments)
     assert (ran.status, ran.stderr.strip()) == (74, "Error: ABORTED: insecure Bearer t")
+
+
+# ---------------------------------------------------------------------- gyr serve
+
+APP = """
+from tests.cli.test_security import tell
+from tests.call.service import Calls
+import gyrfalcon as gyr
+
+def make():
+    return [Calls(unary=tell), gyr.services.Health()]
+
+server = gyr.Server([gyr.services.Health()])
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "secure_app.py").write_text(APP, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize("workers", [(), ("--workers", "1")], ids=["alone", "workers"])
+def test_serve_with_mutual_tls(
+    folder: Path, certificates: Certificates, workers: tuple[str, ...]
+) -> None:
+    with tempfile.TemporaryDirectory() as short:
+        address = f"unix:{short}/s"
+        tls = ("--cert", certificates.server_cert, "--key", certificates.server_key)
+        clients = ("--client-ca", certificates.ca, "--require-client")
+        arguments = ("serve", "secure_app:make", "--app-dir", folder, "-b", address)
+        with start(*arguments, *workers, *tls, *clients) as process:
+            try:
+                own = ("--cert", certificates.client_cert, "--key", certificates.client_key)
+                trust = ("--cacert", certificates.ca, "--wait-for-ready", "--timeout", "30")
+                served = run("health", address, *trust, *own)
+                refused = run("health", address, "--cacert", certificates.ca)
+            finally:
+                process.send_signal(signal.SIGTERM)
+                process.communicate()
+    assert served == Ran(0, "SERVING\n", "")
+    assert (refused.status, refused.stdout) == (64 + 14, "")
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--cert", "x"], "--key is missing: TLS needs --cert and --key"),
+        (["--client-ca", "x"], "--cert is missing: TLS needs --cert and --key"),
+        (["--cert", "x", "--key", "y", "--require-client"], "--require-client needs --client-ca"),
+        (["--cert", "/nowhere", "--key", "/nowhere"], "No such file or directory: '/nowhere'"),
+    ],
+)
+def test_mistakes_of_serve(
+    folder: Path, arguments: list[str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    ran = run("serve", "secure_app:make", "--app-dir", folder, *arguments)
+    sys.modules.pop("secure_app", None)
+    assert ran.status == 2
+    assert told in " ".join(ran.stderr.split())

@@ -28,7 +28,8 @@ class Application:
     """To import from, besides the installed packages."""
     log_level: str
     options: dict[str, Any] = field(default_factory=dict)
-    """Of `gyrfalcon.Server`; those that were not asked for are left out."""
+    """Of `gyrfalcon.Server`; those that were not asked for are left out. Of `tls` the arguments of
+    `gyrfalcon.ServerTLS`."""
 
     def make_server(self, log_prefix: str = "") -> gyr.Server:
         """Import it. Raises WrongUse; errors of the module itself pass."""
@@ -93,7 +94,8 @@ def make_server(found: Any, application: str, options: dict[str, Any]) -> gyr.Se
         found = found()
     if isinstance(found, gyr.Server):
         if options:
-            given = ", ".join(f"--{name.replace('_', '-')}" for name in options)
+            shown = ["cert" if name == "tls" else name.replace("_", "-") for name in options]
+            given = ", ".join(f"--{name}" for name in shown)
             raise WrongUse(
                 f"{application} gives a gyrfalcon.Server, which has its options already: {given}",
                 "set them there, or name something that gives services",
@@ -109,8 +111,10 @@ def make_server(found: Any, application: str, options: dict[str, Any]) -> gyr.Se
     ):
         raise WrongUse(f"{application} gives {found!r}, and it should be {_WHAT}")
     try:
+        if "tls" in options:
+            options = {**options, "tls": gyr.ServerTLS(**options["tls"])}
         return gyr.Server(services, **options)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise WrongUse(str(error)) from None
 
 

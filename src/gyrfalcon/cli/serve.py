@@ -54,8 +54,20 @@ SERVER_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+# Of gyrfalcon.ServerTLS, likewise.
+TLS_OPTIONS: dict[str, dict[str, Any]] = {
+    "cert": {"metavar": "FILE", "help": "Serve with TLS: the certificate, PEM. Watched."},
+    "key": {"metavar": "FILE", "help": "The key of --cert, PEM."},
+    "client_ca": {
+        "metavar": "FILE",
+        "help": "Authorities whose clients are trusted, PEM; clients may then prove themselves.",
+    },
+    "require_client": {"is_flag": True, "help": "With --client-ca: clients have to do so."},
+}
+
+
 def _server_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    for name, attributes in reversed(SERVER_OPTIONS.items()):
+    for name, attributes in reversed({**SERVER_OPTIONS, **TLS_OPTIONS}.items()):
         function = click.option(f"--{name.replace('_', '-')}", name, **attributes)(function)
     return function
 
@@ -131,6 +143,7 @@ def command(
     given = {
         name: value for name, value in options.items() if value is not None and value is not False
     }
+    _gather_tls(given)
     what = Application(application, os.path.abspath(app_dir), log_level, given)
     with _failures():
         if workers is None and not reload:
@@ -145,6 +158,21 @@ def command(
                 linger=linger,
                 developing=reload,
             )
+
+
+def _gather_tls(given: dict[str, Any]) -> None:
+    """Put what belongs to TLS under `tls`, with the files as seen from here."""
+    tls = {name: given.pop(name) for name in TLS_OPTIONS if name in given}
+    if not tls:
+        return
+    for name in ("cert", "key"):
+        if name not in tls:
+            raise click.UsageError(f"--{name} is missing: TLS needs --cert and --key")
+    if "require_client" in tls and "client_ca" not in tls:
+        raise click.UsageError("--require-client needs --client-ca: whose clients are trusted")
+    given["tls"] = {
+        name: value if value is True else os.path.abspath(value) for name, value in tls.items()
+    }
 
 
 @contextlib.contextmanager
