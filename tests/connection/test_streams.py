@@ -19,8 +19,10 @@ from hyperframe.frame import (
 )
 
 import gyrfalcon as gyr
-from tests.call.service import message
+from tests.call.service import Stub, message
+from tests.certificates import Certificates
 from tests.connection.peer import (
+    ADDRESS,
     CANCEL,
     PREFACE,
     REFUSED_STREAM,
@@ -213,6 +215,23 @@ async def test_a_full_server_drops_who_said_nothing_for_a_second() -> None:
             peer.request(1)
             await peer.next(HeadersFrame)
         assert serving.limits() == {"max_connections": 1}
+
+
+async def test_a_full_server_drops_who_does_not_finish_its_tls_handshake(
+    certificates: Certificates,
+) -> None:
+    options = {"max_connections": 2, "tls": certificates.server_tls()}
+    async with server(options, unary=echo) as serving:
+        slow = [await serving.connect(shake=False) for _ in range(2)]
+        early = await serving.connect(shake=False)
+        await early.closed.wait()
+        await serving.advance(1)
+        async with gyr.Channel(
+            ADDRESS, tls=certificates.client_tls(), network=serving.network
+        ) as channel:
+            await Stub(channel).unary(message())
+        assert [peer.closed.is_set() for peer in slow] == [True, False]
+        assert serving.limits() == {"max_connections": 2}
 
 
 async def test_a_server_that_is_closed_over_a_limit_says_nothing_to_strangers() -> None:

@@ -1,18 +1,26 @@
-"""Thousands of connections that say nothing, and how soon new good ones are served beside them."""
+"""Thousands of connections that never finish their handshake, and how soon new good ones are served
+beside them."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import resource
 import socket
+import ssl
+import tempfile
 import time
+from pathlib import Path
 
 from google.protobuf.wrappers_pb2 import BytesValue
 
 import gyrfalcon as gyr
 from tests.call.service import Calls, Stub
+from tests.certificates import Certificates
 from tests.endurance.programs import report_of, run, say, serving, stdin_ends
+
+KINDS = "silent", "tls"
 
 
 async def echo(request: BytesValue, ctx: gyr.ServerContext) -> BytesValue:
@@ -24,46 +32,63 @@ def raise_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def serve(timeout: float) -> None:
+async def serve(folder: str, timeout: float) -> None:
     """Print the port, and serve until standard input ends."""
     raise_limit()
-    async with gyr.Server([Calls(unary=echo)], handshake_timeout=timeout) as server:
+    tls = None
+    if folder != "silent":
+        tls = gyr.ServerTLS(Path(folder, "server.pem"), Path(folder, "server.key"))
+    async with gyr.Server([Calls(unary=echo)], tls=tls, handshake_timeout=timeout) as server:
         print(await server.listen("127.0.0.1:0"), flush=True)
         await stdin_ends()
 
 
-async def call_beside(port: int, count: int, calls: int) -> None:
+def first_flight() -> bytes:
+    """What a client of TLS begins with."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["h2"])
+    sent = ssl.MemoryBIO()
+    session = context.wrap_bio(ssl.MemoryBIO(), sent, server_hostname="localhost")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        session.do_handshake()
+    return sent.read()
+
+
+async def call_beside(port: int, folder: str, count: int, calls: int) -> None:
     """Open that many connections, make calls on new connections, and wait until the server has
-    dropped all that are silent; print the seconds."""
+    dropped all that did not finish; print the seconds."""
     raise_limit()
+    tls = None if folder == "silent" else gyr.ClientTLS(Path(folder, "ca.pem"))
+    # Each gets an answer that it never reacts to.
+    begun = b"" if tls is None else first_flight()
+
+    async def call() -> float:
+        start = time.monotonic()
+        async with gyr.Channel(f"localhost:{port}", tls=tls) as channel:
+            await Stub(channel).unary(BytesValue(value=b"x"), timeout=60)
+        return time.monotonic() - start
+
+    await call()
     began = time.monotonic()
-    silent = []
+    unfinished = []
     for _ in range(count):
         one = socket.create_connection(("127.0.0.1", port))
         one.setblocking(False)
-        silent.append(one)
-    opened = time.monotonic()
-    # The last of them is accepted before the first call is made: what is measured is being beside
-    # them, not behind them in the kernel's queue.
-    while True:
-        async with gyr.Channel(f"127.0.0.1:{port}") as channel:
-            await Stub(channel).unary(BytesValue(), timeout=60)
-        break
-    seconds = []
-    for _ in range(calls):
-        start = time.monotonic()
-        async with gyr.Channel(f"127.0.0.1:{port}") as channel:
-            await Stub(channel).unary(BytesValue(value=b"x"), timeout=60)
-        seconds.append(time.monotonic() - start)
+        one.send(begun)
+        unfinished.append(one)
+    opening = time.monotonic() - began
+    first = await call()
+    seconds = sorted([await call() for _ in range(calls)])
     loop = asyncio.get_running_loop()
-    for one in silent:
+    for one in unfinished:
         while await loop.sock_recv(one, 4096):
             pass
         one.close()
-    seconds.sort()
     say(
         {
-            "opening": opened - began,
+            "opening": opening,
+            # Behind all of them in the kernel's queue, too.
+            "first": first,
             "median": seconds[len(seconds) // 2],
             "slowest": seconds[-1],
             "gone": time.monotonic() - began,
@@ -71,10 +96,15 @@ async def call_beside(port: int, count: int, calls: int) -> None:
     )
 
 
-def measure(loop: str, count: int, timeout: float, calls: int) -> dict[str, float]:
+def measure(loop: str, kind: str, count: int, timeout: float, calls: int) -> dict[str, float]:
     """Both programs; the seconds."""
-    with serving("silent", loop, "serve", timeout) as port:
-        seconds: dict[str, float] = report_of("silent", loop, "call", port, count, calls)
+    with tempfile.TemporaryDirectory() as folder:
+        where = kind
+        if kind == "tls":
+            Certificates(Path(folder))
+            where = folder
+        with serving("silent", loop, "serve", where, timeout) as port:
+            seconds: dict[str, float] = report_of("silent", loop, "call", port, where, count, calls)
     return seconds
 
 
@@ -82,16 +112,17 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("loop")
     parser.add_argument("role", choices=["serve", "call", "measure"])
-    parser.add_argument("numbers", type=float, nargs="*")
+    parser.add_argument("rest", nargs="*")
     options = parser.parse_args()
-    numbers = options.numbers
+    rest = options.rest
     if options.role == "serve":
-        run(serve(numbers[0]), options.loop)
+        run(serve(rest[0], float(rest[1])), options.loop)
     elif options.role == "call":
-        run(call_beside(*map(int, numbers)), options.loop)
+        run(call_beside(int(rest[0]), rest[1], int(rest[2]), int(rest[3])), options.loop)
     else:
-        count, timeout, calls = numbers or (5000, 20, 200)
-        say(measure(options.loop, int(count), timeout, int(calls)))
+        count, timeout, calls = rest or ("5000", "20", "200")
+        for kind in KINDS:
+            say({kind: measure(options.loop, kind, int(count), float(timeout), int(calls))})
 
 
 if __name__ == "__main__":

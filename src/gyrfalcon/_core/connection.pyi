@@ -2,6 +2,7 @@ from typing import Self
 
 from typing_extensions import disjoint_base
 
+from ..rpc.limits import FRAME_RATES as FRAME_RATES
 from .fields import Fields
 from .stream import Stream
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from typing import Any
+from typing import Any, Final
 
 from ..transport.clock import Clock
 from ..transport.descriptors import spare_descriptors
@@ -14,7 +14,7 @@ from .connection import ServerProtocol
 log = logging.getLogger("gyrfalcon.server")
 
 # A full server drops a connection that has been silent for so long, for a new one.
-_PATIENCE_S = 1.0
+PATIENCE_S: Final = 1.0
 # Of these at a time: until they are closed they hold descriptors.
 _MOST_LEAVING = 16
 _LOG_INTERVAL_S = 1.0
@@ -91,7 +91,7 @@ class Admission:
         oldest = next(iter(self._silent), None)
         if oldest is None or len(self._leaving) >= _MOST_LEAVING:
             return False
-        if self._clock.time() - self._silent[oldest] < _PATIENCE_S:
+        if self._clock.time() - self._silent[oldest] < PATIENCE_S:
             return False
         del self._silent[oldest]
         self._leaving.add(oldest)

@@ -18,7 +18,8 @@ log = logging.getLogger("gyrfalcon.server")
 class Entrance:
     """The TLS handshakes of one server. It belongs to the server's loop.
 
-    `over` is called with the reason when a handshake has ended without a connection of the server's.
+    `over` is called with the reason when a handshake has ended without a connection of the
+    server's.
     """
 
     def __init__(
@@ -33,7 +34,8 @@ class Entrance:
         self._settings = settings
         self._over = over
         self._queue = HandshakeQueue(loop)
-        self._waiting: set[TlsProtocol] = set()
+        # The oldest first; when each came.
+        self._waiting: dict[TlsProtocol, float] = {}
         self._empty: asyncio.Future[None] | None = None
         self.failures = 0
         """Handshakes that have failed."""
@@ -54,8 +56,18 @@ class Entrance:
             deadline=deadline,
             queue=self._queue,
         )
-        self._waiting.add(layer)
+        self._waiting[layer] = self._clock.time()
         return layer
+
+    def drop_oldest(self, patience: float) -> bool:
+        """Drop the connection that has taken longest for its handshake, if that is so many seconds
+        already; whether there was one."""
+        oldest = next(iter(self._waiting), None)
+        if oldest is None or self._clock.time() - self._waiting[oldest] < patience:
+            return False
+        del self._waiting[oldest]
+        oldest.abort()
+        return True
 
     async def settle(self, seconds: float) -> None:
         """Return when no handshake is under way any more, or after that time."""
@@ -65,14 +77,14 @@ class Entrance:
 
     def close(self) -> None:
         """Drop the connections that have no TLS yet."""
-        waiting, self._waiting = self._waiting, set()
+        waiting, self._waiting = self._waiting, {}
         for layer in waiting:
             layer.abort()
 
     def _ended(self, layer: TlsProtocol, error: TlsError | None) -> None:
         if layer not in self._waiting:
             return
-        self._waiting.discard(layer)
+        del self._waiting[layer]
         if not self._waiting and self._empty is not None and not self._empty.done():
             self._empty.set_result(None)
         if error is not None:

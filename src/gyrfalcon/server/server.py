@@ -35,7 +35,7 @@ from ..transport.timeouts import wait
 from ..transport.tls import TlsError, TlsTooSlow
 from ..transport.upkeep import Rules
 from ..wire.grpc import GRPC
-from .admission import Admission
+from .admission import PATIENCE_S, Admission
 from .connection import CallLimit, ServerProtocol
 from .entrance import Entrance
 from .interception import ServerInterceptors
@@ -55,8 +55,8 @@ _MOST_WORKERS = 32
 _ACCEPT_TURNS = 3
 # Without a call for so long, a connection of a server that leaves is drained.
 _IDLE_SECONDS = 1.0
-# What TLS handshakes get that are under way when the server stops: who was accepted is served, where
-# that takes no longer than a client with something to say.
+# What TLS handshakes get that are under way when the server stops: who was accepted is served,
+# where that takes no longer than a client with something to say.
 _HANDSHAKE_SECONDS = 1.0
 # What handlers get to end after they were cancelled, before their connections are dropped.
 _CANCEL_SECONDS = 1.0
@@ -380,7 +380,8 @@ class Server:
         others = 0 if self._entrance is None else len(self._entrance)
         if not self._admission.has_room(others):
             add_counts(self._limits, {"max_connections": 1})
-            return self._admission.refuse()
+            if self._entrance is None or not self._entrance.drop_oldest(PATIENCE_S):
+                return self._admission.refuse()
         timeout = self._handshake_timeout
         deadline = self._clock.time() + timeout if timeout else 0.0
         if self._entrance is None:
