@@ -71,7 +71,8 @@ def serving(workers: int, cores: set[int]) -> Iterator[Serving]:
     ):
         assert process.stderr is not None
         try:
-            written, pids = "", []
+            written = ""
+            pids: list[int] = []
             while len(pids) < workers:
                 line = process.stderr.readline()
                 if not line:

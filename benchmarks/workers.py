@@ -57,10 +57,8 @@ def main(workers: int, calls: int, turns: int, target: float) -> None:
             turn(server, calls // 4, other)
         # In turn, so that a machine which changes its speed does so for both.
         taken = [[turn(server, calls, other) for server in (one, several)] for _ in range(turns)]
-    rates, costs = (
-        [statistics.median(pair[side][value] for pair in taken) for side in (0, 1)]
-        for value in (0, 1)
-    )
+    rates = [statistics.median(pair[side][0] for pair in taken) for side in (0, 1)]
+    costs = [statistics.median(pair[side][1] for pair in taken) for side in (0, 1)]
     shares = ", ".join(f"{share:.0%}" for share in taken[-1][1][2])
     click.echo(f"calls/s: 1 worker {rates[0]:,.0f}, {workers} workers {rates[1]:,.0f}")
     click.echo(f"processor a call: {costs[0] * 1e6:.2f} µs, {costs[1] * 1e6:.2f} µs; {shares}")
