@@ -127,7 +127,8 @@ def call_blocking(target: str, rate: int, tally: Tally) -> int:
 def call_grpcio(target: str, rate: int, tally: Tally) -> int:
     config = json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})
     with grpc.insecure_channel(target, [("grpc.service_config", config)]) as channel:
-        unary = channel.unary_unary(PATH, lambda one: one.SerializeToString(), message().FromString)
+        kind = type(message())
+        unary = channel.unary_unary(PATH, kind.SerializeToString, kind.FromString)
         unary(message(), timeout=CALL_SECONDS, wait_for_ready=True)
         return with_futures(lambda: unary.future(message(), timeout=CALL_SECONDS), rate, tally)
 

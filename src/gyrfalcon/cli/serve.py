@@ -21,6 +21,7 @@ from .reloading import reloading
 
 _ADDRESS = "127.0.0.1:50051"
 _BYTES = {"type": click.IntRange(min=0), "metavar": "BYTES"}
+_SECONDS = {"type": Duration(), "metavar": "DURATION"}
 _NUMBER = {"type": click.IntRange(min=0), "metavar": "N"}
 
 # Options of gyrfalcon.Server that can be written on a command line, by their names there.
@@ -36,6 +37,23 @@ SERVER_OPTIONS: dict[str, dict[str, Any]] = {
     "max_concurrent_streams": {
         **_NUMBER,
         "help": "Calls at once on one connection. Default: 1000.",
+    },
+    "max_concurrent_calls": {
+        **_NUMBER,
+        "help": "Calls at once on all connections of a process. Default: no limit.",
+    },
+    "max_connections": {**_NUMBER, "help": "Connections of a process. Default: no limit."},
+    "max_connection_age": {
+        **_SECONDS,
+        "help": "Time after which a client is asked to connect anew. Default: never.",
+    },
+    "max_connection_age_grace": {
+        **_SECONDS,
+        "help": "Time that its calls then get. Default: what they take.",
+    },
+    "max_connection_idle": {
+        **_SECONDS,
+        "help": "Time without a call after which a connection is ended. Default: never.",
     },
     "max_workers": {
         **_NUMBER,
