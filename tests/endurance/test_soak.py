@@ -75,6 +75,6 @@ def test_what_is_left_and_logged_is_found() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("minutes", "allowed"), [(120, 0.01), (60, 0.01), (20, 0.03), (3, 0.1)])
+@pytest.mark.parametrize(("minutes", "allowed"), [(120, 0.01), (60, 0.01), (20, 0.03), (5, 0.1)])
 def test_short_runs_are_allowed_more(minutes: float, allowed: float) -> None:
     assert verdict.allowed_growth(minutes) == pytest.approx(allowed)

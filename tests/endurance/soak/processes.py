@@ -12,6 +12,9 @@ from typing import Any
 
 from tests.endurance.programs import ROOT
 
+# Of its arenas malloc fills one after another, by chance, and as many as there are threads: for
+# minutes that looks like a leak.
+SETTINGS = {"GRPC_VERBOSITY": "NONE", "MALLOC_ARENA_MAX": "2"}
 READY_S = 60.0
 END_S = 60.0
 
@@ -43,7 +46,7 @@ class Process:
         self._ready = asyncio.Event()
         self._process = await asyncio.create_subprocess_exec(
             *self._prefix, *self._command, cwd=ROOT,
-            env={**os.environ, "GRPC_VERBOSITY": "NONE", **self._environment},
+            env={**os.environ, **SETTINGS, **self._environment},
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 20,
         )  # fmt: skip
         self._reading = asyncio.create_task(self._read(self._process))
