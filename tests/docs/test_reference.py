@@ -79,7 +79,7 @@ def test_options_stand_in_a_table_with_their_defaults(
 def test_every_limit_has_a_line(kind: type) -> None:
     not_limits = {"services", "target", "compression", "user_agent", "authority", "balancer"}
     not_limits |= {"access_log", "codec", "interceptors", "network", "options", "propagate"}
-    not_limits |= {"resolvers"}
+    not_limits |= {"resolvers", "tls", "credentials", "allow_plaintext_credentials"}
     names = set(inspect.signature(kind).parameters) - not_limits
     assert names - code_of(read("limits.md")) == set()
 
@@ -125,6 +125,11 @@ def test_every_limit_has_a_line(kind: type) -> None:
         (stats.SubchannelStats, "stats.md"),
         (stats.CallStats, "stats.md"),
         (stats.ConnectionStats, "stats.md"),
+        (stats.TlsStats, "stats.md"),
+        (gyr.ServerTLS, "tls.md"),
+        (gyr.ClientTLS, "tls.md"),
+        (gyr.BearerToken, "tls.md"),
+        (gyr.CallInfo, "tls.md"),
         (stats.ListenerStats, "stats.md"),
         (gyr.Clock, "testing.md"),
         (gyr.ManualClock, "testing.md"),
