@@ -1,0 +1,1 @@
+from ..rpc.limits import FRAME_RATES as FRAME_RATES
