@@ -318,7 +318,7 @@ CALM = (
     Family(
         "flood of empty HEADERS",
         lambda: packs(lambda number: frame(FrameType.HEADERS, END_HEADERS, number), 4_000, 100),
-        by("empty_frame_rate"),
+        by("empty_frame_rate", "provoked_reset_rate"),
         Code.PROTOCOL_ERROR,
     ),
     Family("tiny DATA", tiny_data, by("small_frame_rate")),
