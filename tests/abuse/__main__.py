@@ -55,7 +55,7 @@ def under_attack(
 @click.option("--only", default="", help="Attacks with this in their name.")
 def main(seconds: float, only: str) -> None:
     """Attack a server in every known way, and say what came of it."""
-    console = Console()
+    console = Console(width=180)
     target = Process()
     for family in CALM[:2] + HARMLESS[2:]:
         attack(target, family)

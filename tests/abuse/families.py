@@ -236,6 +236,9 @@ def false_prefix() -> Iterator[bytes]:
     return packs(lambda number: open_one(number) + data(number, body), 900, 100)
 
 
+# Which comes first depends on how they are read: three PINGs too soon are two strikes too many.
+PINGED = by("ping_rate", "too_many_pings", "min_ping_interval")
+
 CALM = (
     Family("rapid reset", rapid_reset, by("reset_rate")),
     Family("resets of calls that have begun", late_reset, by("reset_rate")),
@@ -291,10 +294,8 @@ CALM = (
         "CONTINUATION flood", lambda: endless_block(literal(b"a", b"x" * 8000)), by("header_block")
     ),
     Family("CONTINUATION flood of empty frames", lambda: endless_block(b""), by("header_block")),
-    Family("PING flood", lambda: repeated(PING, 20_000), by("ping_rate")),
-    Family(
-        "PING flood, and nothing read", lambda: repeated(PING, 20_000), by("ping_rate"), reads=False
-    ),
+    Family("PING flood", lambda: repeated(PING, 20_000), PINGED),
+    Family("PING flood, and nothing read", lambda: repeated(PING, 20_000), PINGED, reads=False),
     Family("SETTINGS flood", lambda: repeated(SETTINGS, 10_000), by("settings_rate")),
     Family(
         "SETTINGS flood, and nothing read",
@@ -318,7 +319,7 @@ CALM = (
     Family(
         "flood of empty HEADERS",
         lambda: packs(lambda number: frame(FrameType.HEADERS, END_HEADERS, number), 4_000, 100),
-        by("empty_frame_rate"),
+        by("empty_frame_rate", "provoked_reset_rate"),
         Code.PROTOCOL_ERROR,
     ),
     Family("tiny DATA", tiny_data, by("small_frame_rate")),
