@@ -274,7 +274,7 @@ CALM = (
     Family(
         "made you reset: bad PRIORITY",
         provoked(lambda number: frame(FrameType.PRIORITY, 0, number, b"x")),
-        by("provoked_reset_rate"),
+        by("provoked_reset_rate", "priority_rate"),
         Code.FRAME_SIZE_ERROR,
     ),
     Family(
