@@ -520,7 +520,8 @@ class Channel(CallPlace):
 
     def _call_idle(self, delay: float) -> Timer:
         # Weak: for half an hour a channel that was forgotten would live on.
-        return self.clock.call_later(self._loop, delay, _look_whether_idle, weakref.ref(self))
+        reference: weakref.ref[Channel] = weakref.ref(self)
+        return self.clock.call_later(self._loop, delay, _look_whether_idle, reference)
 
     def _rest(self) -> None:
         """Close the connections if there was no call for `idle_timeout`."""
