@@ -9,14 +9,15 @@ import stat
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 import uvloop
 from hypothesis import HealthCheck, settings
 
-from tests.certificates import Certificates
+if TYPE_CHECKING:
+    from tests.certificates import Certificates
 
 # A closed transport lets go of its socket, and a cancelled task ends, some turns of the loop later.
 SETTLING_TURNS = 10
@@ -72,6 +73,9 @@ def open_descriptors() -> dict[tuple[int, int], str]:
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     """An authority, a server and a client of its own. Nobody changes these files."""
+    # Here: this file alone is also used without the folder around it (tests/package).
+    from tests.certificates import Certificates
+
     return Certificates(tmp_path_factory.mktemp("certificates"))
 
 

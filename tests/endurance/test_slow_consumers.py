@@ -12,6 +12,8 @@ MOST_GROWTH = 32 * MIB
 
 # What may be under way in one direction: the stream's window and what waits for it to open.
 WINDOW = MIB
+# A window grows while the consumer keeps up with what is sent, which at first it may seem to.
+GROWTH = 8
 HIGH_MARK = 64 * KIB
 LOW_MARK = 16 * KIB
 # Credit for what was taken goes back in pieces of this many bytes (Connection's `portion`).
@@ -24,7 +26,7 @@ IN_HAND = 4
 
 def most_ahead(scenario: str, size: int, *, threads: bool) -> int:
     """Bytes that a producer can be ahead of its consumer, at the outside."""
-    one_way = WINDOW + HIGH_MARK + PARTIAL + IN_HAND * size
+    one_way = GROWTH * WINDOW + HIGH_MARK + PARTIAL + IN_HAND * size
     if threads:
         # A thread and the loop hand over messages in batches: one is filled, one is emptied. The
         # requests that wait for a `def` handler are taken at once, and make room for as many.

@@ -58,7 +58,7 @@ cdef Lingering lingering_of(loop):
 cdef class Lingering:
     """Whether a loop lingers; belongs to whoever runs the loop."""
 
-    def __init__(self):
+    def __cinit__(self):
         self.turn_callback = self.turn
 
     cdef bint worthwhile(self) noexcept:

@@ -18,7 +18,7 @@ from .driver cimport read_buffer
 from ..rpc.quoting import quote
 from ..rpc.stats import TlsStats
 from .addresses import describe_address
-from .certificates import ALPN
+from .certificates import ALPN as _ALPN
 
 log = logging.getLogger("gyrfalcon.transport")
 
@@ -295,10 +295,10 @@ cdef class TlsLayer:
             return self.fail(describe_failure(error), error)
         self.send()
         agreed = self.session.selected_alpn_protocol()
-        if agreed != ALPN:
+        if agreed != _ALPN:
             what = "nothing" if agreed is None else repr(agreed)
             return self.fail(
-                f"{ALPN!r} is needed as the protocol (ALPN), and {what} was agreed on", None)
+                f"{_ALPN!r} is needed as the protocol (ALPN), and {what} was agreed on", None)
         return self.begin()
 
     cdef int begin(self) except -1:
