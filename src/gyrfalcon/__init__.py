@@ -188,10 +188,20 @@ _ROOMS = {
 }
 # Rooms that programs name themselves; `telemetry` is not in __all__, because it needs an extra.
 _PACKAGES = frozenset({"blocking", "services", "stats", "telemetry", "workers"})
+# What stands on these imports modules inside them, and takes their locks before the room's own. Two
+# threads that import in different orders would wait for each other (_DeadlockError).
+_BEFORE = {
+    "blocking": ("client", "server"),
+    "services": ("client", "server"),
+    "telemetry": ("client", "server"),
+    "workers": ("server",),
+}
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
+    for room in _BEFORE.get(name, ()):
+        import_module(f"{__name__}.{room}")
     if name in _PACKAGES:
         return import_module(f"{__name__}.{name}")
     home = _HOMES.get(name)

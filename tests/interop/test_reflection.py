@@ -26,6 +26,7 @@ from gyrfalcon.services import Channelz, Health, Reflection
 from gyrfalcon.services.proto.grpc.reflection.v1alpha import reflection_pb2 as own_pb2
 from gyrfalcon.services.proto.grpc.reflection.v1alpha.reflection_gyr import ServerReflectionStub
 from tests.call.service import SAFETY_NET_S
+from tests.certificates import Certificates
 from tests.services.serving import OWN, Orders
 
 pytestmark = pytest.mark.anyio
@@ -42,10 +43,10 @@ NAMES = [
 
 
 @asynccontextmanager
-async def own_server() -> AsyncIterator[str]:
+async def own_server(tls: gyr.ServerTLS | None = None) -> AsyncIterator[str]:
     """The target of a server that reflects."""
     services = [Orders(), Health(), Reflection(), Channelz()]
-    async with asyncio.timeout(SAFETY_NET_S), gyr.Server(services) as server:
+    async with asyncio.timeout(SAFETY_NET_S), gyr.Server(services, tls=tls) as server:
         yield f"127.0.0.1:{await server.listen('127.0.0.1:0')}"
 
 
@@ -122,22 +123,40 @@ def grpcurl() -> str:
     return str(folder / "grpcurl")
 
 
-async def curl(program: str, *arguments: str) -> str:
-    process = await asyncio.create_subprocess_exec(
-        program,
-        "-plaintext",
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await process.communicate()
-    return output.decode().strip()
+class Curl:
+    """grpcurl, and the server's side of the transport that it uses."""
+
+    def __init__(self, program: str, tls: gyr.ServerTLS | None, *flags: str | Path) -> None:
+        self.tls = tls
+        self._command = [program, *map(str, flags)]
+
+    async def __call__(self, *arguments: str) -> str:
+        process = await asyncio.create_subprocess_exec(
+            *self._command,
+            *arguments,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await process.communicate()
+        return output.decode().strip()
 
 
-async def test_grpcurl_lists(grpcurl: str) -> None:
-    async with own_server() as target:
-        services = await curl(grpcurl, target, "list")
-        methods = await curl(grpcurl, target, "list", OWN)
+@pytest.fixture(params=["plaintext", "tls", "mutual tls"])
+def curl(request: pytest.FixtureRequest, grpcurl: str, certificates: Certificates) -> Curl:
+    if request.param == "plaintext":
+        return Curl(grpcurl, None, "-plaintext")
+    trust = ("-cacert", certificates.ca)
+    if request.param == "tls":
+        return Curl(grpcurl, certificates.server_tls(), *trust)
+    proof = ("-cert", certificates.client_cert, "-key", certificates.client_key)
+    asking = certificates.server_tls(client_ca=True, require_client=True)
+    return Curl(grpcurl, asking, *trust, *proof)
+
+
+async def test_grpcurl_lists(curl: Curl) -> None:
+    async with own_server(curl.tls) as target:
+        services = await curl(target, "list")
+        methods = await curl(target, "list", OWN)
     assert services.splitlines() == NAMES
     names = ("addOrder", "getOrder", "processOrders", "searchOrders", "updateOrders")
     assert methods.splitlines() == [f"{OWN}.{name}" for name in names]
@@ -158,9 +177,9 @@ rpc getOrder ( .google.protobuf.StringValue ) returns ( .ecommerce.Order );""",
 
 
 @pytest.mark.parametrize("symbol", DESCRIPTIONS)
-async def test_grpcurl_describes(grpcurl: str, symbol: str) -> None:
-    async with own_server() as target:
-        assert await curl(grpcurl, target, "describe", symbol) == DESCRIPTIONS[symbol]
+async def test_grpcurl_describes(curl: Curl, symbol: str) -> None:
+    async with own_server(curl.tls) as target:
+        assert await curl(target, "describe", symbol) == DESCRIPTIONS[symbol]
 
 
 @pytest.mark.parametrize(
@@ -175,6 +194,6 @@ async def test_grpcurl_describes(grpcurl: str, symbol: str) -> None:
         ),
     ],
 )
-async def test_grpcurl_calls(grpcurl: str, data: str, method: str, expected: Any) -> None:
-    async with own_server() as target:
-        assert json.loads(await curl(grpcurl, "-d", data, target, method)) == expected
+async def test_grpcurl_calls(curl: Curl, data: str, method: str, expected: Any) -> None:
+    async with own_server(curl.tls) as target:
+        assert json.loads(await curl("-d", data, target, method)) == expected
