@@ -188,7 +188,7 @@ _ROOMS = {
 }
 # Rooms that programs name themselves; `telemetry` is not in __all__, because it needs an extra.
 _PACKAGES = frozenset({"blocking", "services", "stats", "telemetry", "workers"})
-# What stands on these imports modules inside them, and takes their locks before the room's own. Two
+# What stands on these imports modules inside them, and takes their locks before the room's own: two
 # threads that import in different orders would wait for each other (_DeadlockError).
 _BEFORE = {
     "blocking": ("client", "server"),

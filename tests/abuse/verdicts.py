@@ -90,8 +90,8 @@ def judge(verdict: Verdict, family: Family) -> None:
     faults = verdict.faults
     if family.limits:
         told = {f"ENHANCE_YOUR_CALM {name}" for name in family.limits}
-        # A close with bytes that were not read resets the connection, and what waited for a peer that
-        # did not read is lost with it.
+        # A close with bytes that were not read resets the connection, and what waited for a peer
+        # that did not read is lost with it.
         if verdict.goaway not in told and (family.reads or verdict.goaway is not None):
             faults.append(f"GOAWAY: {verdict.goaway}")
         if not family.limits & verdict.limits.keys():
