@@ -40,14 +40,14 @@ def exchange_settings(client: Connection, server: Connection) -> None:
     round_trips(client, server, 2, take=False)
 
 
-def test_a_window_grows_to_eight_times_what_was_announced_and_no_further() -> None:
+def test_a_window_grows_to_four_times_what_was_announced_and_no_further() -> None:
     client, server = join(stream_window=MIB, connection_window=64 * MIB)
     exchange_settings(client, server)
     send_much(client, 64 * MIB)
     sent = round_trips(client, server, 9, take=True)
     assert sent[0] == MIB
     assert sent == sorted(sent)
-    assert sent[-1] == 8 * MIB
+    assert sent[-1] == 4 * MIB
 
 
 def test_the_window_of_a_stream_whose_messages_nobody_takes_stays() -> None:

@@ -13,7 +13,7 @@ MOST_GROWTH = 32 * MIB
 # What may be under way in one direction: the stream's window and what waits for it to open.
 WINDOW = MIB
 # A window grows while the consumer keeps up with what is sent, which at first it may seem to.
-GROWTH = 8
+GROWTH = 4
 HIGH_MARK = 64 * KIB
 LOW_MARK = 16 * KIB
 # Credit for what was taken goes back in pieces of this many bytes (Connection's `portion`).

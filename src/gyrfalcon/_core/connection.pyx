@@ -434,7 +434,7 @@ teach_malloc()
 
 
 # A stream's window grows to so many times what was announced, as long as its application keeps up.
-cdef size_t WINDOW_GROWTH = 8
+cdef size_t WINDOW_GROWTH = 4
 # Bytes of DATA between two looks at the window; twice as many when the last one found it right.
 cdef size_t FIRST_SAMPLE = 256 * 1024
 cdef size_t LAST_SAMPLE = 16 * 1024 * 1024

@@ -736,9 +736,17 @@ cdef class SharedLoop:
         """Read what is there, in the leader's place (the janitor's thread)."""
         self.enter()
         try:
-            if self.kept:
+            if self.kept and self.leader == 0:
                 self.polling = False
-                self.turn(0)
+                # A turn unlocks the loop: who comes meanwhile must not read into the same buffer.
+                self.leader = PyThread_get_thread_ident()
+                try:
+                    self.turn(0)
+                finally:
+                    self.hand_over()
+                    if self.leader != 0:
+                        self.kept = False
+                        self.janitor.look_at(self)
         finally:
             self.leave()
 
