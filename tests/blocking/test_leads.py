@@ -1,13 +1,15 @@
-"""Who reads for the loop of a blocking channel: the thread that waits, or the janitor. Never both."""
+"""Who reads for the loop of a blocking channel: a thread that waits, or the janitor, never both."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
 
+from google.protobuf.wrappers_pb2 import BytesValue
+
 import gyrfalcon as gyr
 from tests.blocking.service import BlockingStub, serving_threads
-from tests.call.service import SAFETY_NET_S, BytesValue, message
+from tests.call.service import SAFETY_NET_S, message
 
 # Of a size that is read in pieces: the janitor is amidst them when the thread comes.
 BODY = random.Random(1).randbytes(300_000)
