@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import platform
 import ssl
+import subprocess
 import sys
 import tempfile
 import time
@@ -46,6 +47,9 @@ def prepare(libraries: list[str], results: Results) -> None:
             results.versions[NAMES[library]] = PREPARE[library]()
         except Missing as error:
             results.missing[NAMES[library]] = str(error)
+        except subprocess.CalledProcessError as error:
+            # Its own output says why; no network, most often.
+            results.missing[NAMES[library]] = f"it could not be installed: {error}"
     results.versions["system"] = f"{platform.system()} {platform.machine()}"
 
 

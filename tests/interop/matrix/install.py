@@ -2,7 +2,7 @@
 
 What they are is pinned in `peers/go/go.mod` and `peers/java/pom.xml`; they go into `.tools/interop`
 and are made again when those files change. A machine without Go, or without Java and Maven, does
-without them and says so.
+without them and says so, as one that cannot fetch them.
 """
 
 from __future__ import annotations
