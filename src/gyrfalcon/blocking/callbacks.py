@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar, overload
 
+from ..rpc.functions import is_async_function
 from ..rpc.method import Pattern
 from ..server.call import ServerContext
 from ..transport.loops import Inbox
@@ -56,7 +57,7 @@ def _check(function: Any) -> None:
     what = "a callback handler is `def name(self, request, ctx, finish)`"
     if not callable(function):
         raise TypeError(f"{function!r} is no function: {what}")
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+    if is_async_function(function):
         raise TypeError(f"{function!r} is `async def`: {what}; await things in a plain handler")
     if inspect.isgeneratorfunction(function):
         raise TypeError(f"{function!r} yields: {what}, which ends its call with finish(reply)")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, cast
 
 from ..rpc.errors import Internal, RpcError, Unauthenticated, Unavailable
+from ..rpc.functions import is_async_function
 from ..rpc.interceptor import AsyncInterception, InterceptedCall, Interception, Interceptor
 from ..rpc.metadata import Metadata, MetadataLike
 from ..rpc.options import check_seconds
@@ -104,7 +105,7 @@ class BearerToken:
         self._fetch = fetch
         self._refresh_before = check_seconds("refresh_before", refresh_before)
         self._clock = SYSTEM_CLOCK if clock is None else clock
-        self.is_async = _awaits(fetch)
+        self.is_async = is_async_function(fetch)
         """Whether `fetch` is written with `async def`."""
         self._held: _Held | None = None
         self._lock = threading.Lock()
@@ -378,7 +379,7 @@ def is_async(credentials: CallCredentials) -> bool:
     """Whether they are to be awaited."""
     if isinstance(credentials, BearerToken):
         return credentials.is_async
-    return _awaits(credentials)
+    return is_async_function(credentials)
 
 
 def refusal_of_async(credentials: CallCredentials) -> TypeError:
@@ -386,13 +387,6 @@ def refusal_of_async(credentials: CallCredentials) -> TypeError:
     return TypeError(
         f"credentials={credentials!r} are `async def`, which a blocking channel cannot run: write "
         "them with `def`"
-    )
-
-
-def _awaits(function: Any) -> bool:
-    function = inspect.unwrap(function)
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004
     )
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Iterable
 from typing import Any
 
+from ..rpc.functions import is_async_function
 from ..rpc.method import Method, Service, ServiceDefinition, is_placeholder
 from .call import Handler
 
@@ -75,16 +74,4 @@ def make_handler(service: Service, method: Method[Any, Any]) -> Handler:
             f"{service!r}.{method.attribute} is a handler for {only.name} methods, and "
             f"{method.path} is {method.pattern.name}"
         )
-    return Handler(method, function, threaded=not is_async(function))
-
-
-def is_async(function: Any) -> bool:
-    """Whether a handler runs on the loop: `async def`, with or without `yield`."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    function = inspect.unwrap(function)
-    candidates = (function, getattr(function, "__call__", None))  # noqa: B004 (an object's own)
-    return any(
-        inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate)
-        for candidate in candidates
-    )
+    return Handler(method, function, threaded=not is_async_function(function))
