@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.endurance.programs import ROOT
-from tests.endurance.soak import verdict
+from tests.endurance.soak import network, verdict
 from tests.endurance.soak.calls import Plan, Tally
+from tests.endurance.soak.network import Bridge, Place, place
 from tests.endurance.soak.processes import Process
 
 ONE = Plan("unary", "answered", [b"x"], [b"y"], 1.0, "key")
 HOUR = 3600
+BEGAN = 1_000_000.0
 
 
 def test_a_short_soak_passes(tmp_path: Path) -> None:
@@ -54,10 +61,12 @@ def test_answers_are_checked(code: str, replies: list[bytes], key: str | None, w
 
 def judged(memory: list[int], minutes: float, **end: Any) -> list[str]:
     process = Process("one", "servers", [], steady=True, ours=True)
-    process.samples = [{"memory": size} for size in memory]
+    process.samples = [
+        {"at": BEGAN + second, "memory": size} for second, size in enumerate(memory)
+    ]  # fmt: skip
     process.end = end
     process.status = 0
-    faults: list[str] = verdict.judge_process(process, minutes)["faults"]
+    faults: list[str] = verdict.judge_process(process, BEGAN, minutes)["faults"]
     return faults
 
 
@@ -65,7 +74,23 @@ def test_memory_that_grows_for_an_hour_is_found() -> None:
     flat = [2000] * 600 + [1000] * 3000
     assert judged(flat, 60, started=1) == []
     grown = [1000 + second // 60 for second in range(HOUR)]
-    assert judged(grown, 60, started=1) == ["memory grew by 3.9%; 1.0% is allowed"]
+    assert judged(grown, 60, started=1) == ["memory grew by 4.6%; less than 1.0% is allowed"]
+
+
+@pytest.mark.parametrize(("last", "faults"), [
+    (10_099, []), (10_100, ["memory grew by 1.0%; less than 1.0% is allowed"]),
+])  # fmt: skip
+def test_after_ten_minutes_of_an_hour_growth_is_under_one_per_cent(
+    last: int, faults: list[str]
+) -> None:
+    memory = [5_000] * 600 + [10_000] * 120 + [20_000] * (HOUR - 840) + [last] * 120
+    assert judged(memory, 60, started=1) == faults
+
+
+def test_a_process_whose_memory_is_not_seen_does_not_pass() -> None:
+    assert judged([1000] * 60, 60, started=1) == [
+        "its memory was not seen both after the warm-up and at the end"
+    ]
 
 
 def test_what_is_left_and_logged_is_found() -> None:
@@ -78,3 +103,126 @@ def test_what_is_left_and_logged_is_found() -> None:
 @pytest.mark.parametrize(("minutes", "allowed"), [(120, 0.01), (60, 0.01), (20, 0.03), (5, 0.1)])
 def test_short_runs_are_allowed_more(minutes: float, allowed: float) -> None:
     assert verdict.allowed_growth(minutes) == pytest.approx(allowed)
+
+
+# ---------------------------------------------------------------------- the bridge
+
+
+@pytest.fixture
+def bridged() -> Iterator[Place]:
+    """A namespace behind the bridge, also where there is netem."""
+    with place(try_netem=False) as where:
+        if where.bridge is None:
+            pytest.skip(f"no bridge on this machine: {where.notes}")
+        yield where
+
+
+# Sends back what came, when all has come.
+RETURN = """
+import socket, sys
+with socket.create_server((sys.argv[1], 0)) as server:
+    print(server.getsockname()[1], flush=True)
+    for _ in range(int(sys.argv[2])):
+        connection = server.accept()[0]
+        with connection:
+            came = b"".join(iter(lambda: connection.recv(65536), b""))
+            connection.sendall(came)
+"""
+
+
+@contextmanager
+def returning(where: Place, connections: int) -> Iterator[int]:
+    """The port of a server behind the bridge."""
+    command = [*where.prefix, sys.executable, "-c", RETURN, where.host, str(connections)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            yield int(server.stdout.readline())
+        except BaseException:
+            server.kill()
+            raise
+    assert server.returncode == 0
+
+
+def send_and_receive(connection: socket.socket, data: bytes) -> bytes:
+    connection.sendall(data)
+    connection.shutdown(socket.SHUT_WR)
+    return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def test_the_bridge_carries_what_it_loses_at_first(bridged: Place) -> None:
+    assert bridged.bridge is not None
+    data = os.urandom(128 * 1024)
+    with returning(bridged, 2) as port:
+        address = bridged.host, port
+        with socket.create_connection(address) as calm, socket.create_connection(address) as rough:
+            assert send_and_receive(calm, data) == data
+            before = bridged.bridge.set(loss=0.2)
+            assert send_and_receive(rough, data) == data
+            after = bridged.bridge.set()
+    assert before["carried"] >= 2 * len(data) // 1500
+    assert (before["lost"], before["delayed"], before["doubled"]) == (0, 0, 0)
+    assert after["lost"] > 0
+    assert (after["delayed"], after["doubled"]) == (0, 0)
+
+
+def test_the_bridge_delays_doubles_and_reorders(bridged: Place) -> None:
+    assert bridged.bridge is not None
+    data = os.urandom(128 * 1024)
+    with returning(bridged, 1) as port, socket.create_connection((bridged.host, port)) as rough:
+        bridged.bridge.set(delay=0.002, jitter=0.001, double=0.3, reorder=0.3)
+        assert send_and_receive(rough, data) == data
+        after = bridged.bridge.set()
+    assert after["lost"] == 0
+    assert {name for name in ("delayed", "doubled", "overtook") if after[name] > 0} == {
+        "delayed", "doubled", "overtook"
+    }  # fmt: skip
+
+
+def test_a_bridge_that_cannot_be_says_why(bridged: Place) -> None:
+    with pytest.raises(RuntimeError, match=r"the bridge: OSError: .*No such device"):
+        Bridge([], ("soak-none", "soak-none"))
+
+
+def interfaces_and_namespaces(name: str) -> list[str]:
+    folders = Path("/sys/class/net"), Path("/run/netns")
+    return [path.name for folder in folders for path in folder.glob(f"{name}*")]
+
+
+def test_a_place_leaves_nothing(bridged: Place) -> None:
+    name = network.NAME.format(os.getpid())
+    made = {f"{name}o", name, f"{name}m"}
+    assert set(interfaces_and_namespaces(name)) == made
+    bridged.close()
+    assert interfaces_and_namespaces(name) == []
+
+
+def test_what_a_killed_run_left_is_swept() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    name = network.NAME.format(ended.pid)
+    refusal = network.attempt("ip", "netns", "add", name)
+    if refusal is not None:
+        pytest.skip(f"no network namespace on this machine: {refusal}")
+    network.sweep()
+    assert interfaces_and_namespaces(name) == []
+
+
+def test_a_soak_that_is_interrupted_reports_what_it_saw(tmp_path: Path) -> None:
+    report, picture = tmp_path / "soak.json", tmp_path / "soak.png"
+    command = [sys.executable, "-m", "tests.endurance.soak", "--minutes", "60"]
+    with subprocess.Popen(
+        [*command, "--report", str(report), "--picture", str(picture)], cwd=ROOT,
+        stdout=subprocess.PIPE, text=True, process_group=0,
+    ) as soak:  # fmt: skip
+        assert soak.stdout is not None
+        assert any(line == "8 processes, 60 minutes\n" for line in soak.stdout)
+        # As Ctrl-C does, to the processes that it started too.
+        os.killpg(soak.pid, signal.SIGINT)
+        out = soak.stdout.read()
+    seen = json.loads(report.read_text())
+    assert (seen["complaints"], seen["verdict"], seen["interrupted"]) == ([], "passed", True), out
+    assert picture.stat().st_size > 0
+    assert "passed: memory is not judged" in out
+    assert soak.returncode == 128 + signal.SIGINT
+    assert interfaces_and_namespaces(network.NAME.format(soak.pid)) == []

@@ -13,9 +13,11 @@ import argparse
 import asyncio
 import json
 import platform
+import signal
 import sys
 import tempfile
 import time
+import traceback
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -39,6 +41,8 @@ FAKETIME = (
 )
 # Calls that run when the last fault is over get so long to end.
 CALM_S = 3.0
+INTERRUPTED = 128 + signal.SIGINT
+"""the status of a run that was, whatever its verdict: it is not the one that was asked for"""
 
 
 def free_port(host: str, number: int) -> int:
@@ -81,6 +85,11 @@ class Soak:
         self.relays: list[Relay] = []
         self.faults: Faults
         self.began = 0.0
+        self.minutes = 0.0
+        self.interrupted = asyncio.Event()
+        self.broken: list[str] = []
+        """why it could not go on"""
+        self.minutes = 0.0
 
     async def start(self) -> None:
         kinds = [("asyncio", True), ("threads", True), ("grpcio", True), ("asyncio", False)]
@@ -116,17 +125,29 @@ class Soak:
         return [*self.servers, *self.clients]
 
     async def run(self, minutes: float) -> None:
+        """Until the time is over, or a signal comes, or a fault cannot be made or undone."""
         self.began = time.monotonic()
         steady = [one for one in self.processes if one.steady]
         victims = [one for one in self.processes if not one.steady]
-        self.faults = Faults(self.where, self.relays, steady, victims, self.clock_file)
-        running = asyncio.create_task(self.faults.run(self.began + 60 * minutes - CALM_S))
+        self.faults = Faults(
+            self.where, self.relays, steady, victims, self.clock_file, self.interrupted
+        )
         pulse = asyncio.create_task(self.tell())
+        print(f"{len(self.processes)} processes, {minutes:g} minutes", flush=True)
         try:
-            await running
-            await asyncio.sleep(CALM_S)
-        finally:
-            pulse.cancel()
+            await self.faults.run(self.began + 60 * minutes - CALM_S)
+        except Exception as error:
+            # What was seen until then is judged all the same.
+            traceback.print_exc()
+            self.broken.append(f"the soak: {error!r}")
+        await asyncio.sleep(CALM_S)
+        pulse.cancel()
+        self.minutes = (time.monotonic() - self.began) / 60
+
+    def interrupt(self) -> None:
+        """Ctrl-C: end in order now. The next one ends it at once."""
+        self.interrupted.set()
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
 
     async def tell(self) -> None:
         """A line a minute."""
@@ -149,12 +170,14 @@ class Soak:
 
 async def soak(minutes: float, where: Place, folder: Path) -> tuple[dict[str, Any], Soak]:
     one = Soak(where, folder)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, one.interrupt)
     for note in where.notes:
         print(note, flush=True)
     await one.start()
     await one.run(minutes)
     await one.stop()
-    return judge(one.processes, minutes, one.faults.log), one
+    return judge(one.processes, one.began, one.minutes, one.faults.log, one.broken), one
 
 
 def main() -> int:
@@ -165,23 +188,32 @@ def main() -> int:
     options = parser.parse_args()
     began = datetime.now(UTC)
     with place() as where, tempfile.TemporaryDirectory() as folder:
-        report, one = asyncio.run(soak(options.minutes, where, Path(folder)))
-    report = {
+        found, one = asyncio.run(soak(options.minutes, where, Path(folder)))
+        packets = where.packets()
+    interrupted = one.interrupted.is_set()
+    report: dict[str, Any] = {
         "began": began.isoformat(timespec="seconds"),
         "versions": {"python": platform.python_version(), "grpcio": version("grpcio")},
         "not_in_this_run": where.notes,
-    } | report
+        "interrupted": interrupted,
+        "packets": packets,
+    } | found
     options.report.parent.mkdir(parents=True, exist_ok=True)
     options.report.write_text(json.dumps(report, indent=2) + "\n")
     if options.picture is not None:
-        title = f"{report['calls']:,} calls in {options.minutes:g} minutes: {report['verdict']}"
+        title = f"{report['calls']:,} calls in {one.minutes:.1f} minutes: {report['verdict']}"
         draw(options.picture, one.processes, one.faults.log, one.began, title)
-    for name, found in report["processes"].items():
-        grown = f", memory {found['growth']:+.1%}" if "growth" in found else ""
-        print(f"{name}: {found['calls']:,} calls {found['outcomes']}{grown}")
+    if packets:
+        print("packets:", ", ".join(f"{count:,} {what}" for what, count in packets.items()))
+    for name, of_one in report["processes"].items():
+        grown = f", memory {of_one['growth']:+.1%}" if "growth" in of_one else ""
+        print(f"{name}: {of_one['calls']:,} calls {of_one['outcomes']}{grown}")
     for complaint in report["complaints"]:
         print(f"FAULT {complaint}")
     print(f"{report['verdict']}: {report['criterion']}; {options.report}")
+    if interrupted:
+        print(f"interrupted after {one.minutes:.1f} of {options.minutes:g} minutes")
+        return INTERRUPTED
     return 0 if report["verdict"] == "passed" else 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import signal
 import time
@@ -22,13 +23,14 @@ class Faults:
 
     def __init__(
         self, place: Place, relays: list[Relay], steady: list[Process], victims: list[Process],
-        clock_file: Path | None,
+        clock_file: Path | None, interrupted: asyncio.Event,
     ) -> None:  # fmt: skip
         self._place = place
         self._relays = relays
         self._steady = steady
         self._victims = victims
         self._clock_file = clock_file
+        self._interrupted = interrupted
         self._dice = random.Random()
         self.log: list[tuple[float, str]] = []
         self.kinds: dict[str, Callable[[], Awaitable[None]]] = {
@@ -45,19 +47,21 @@ class Faults:
             self.kinds["clock jump"] = self.clock_jump
 
     async def run(self, until: float) -> None:
-        """Each kind once in a shuffled round, then anew."""
+        """Each kind once in a shuffled round, then anew, until that time or an interruption."""
         turn: list[str] = []
-        while time.monotonic() < until:
+        while time.monotonic() < until and not self._interrupted.is_set():
             if not turn:
                 turn = list(self.kinds)
                 self._dice.shuffle(turn)
             name = turn.pop()
             self.log.append((time.monotonic(), name))
             await self.kinds[name]()
-            await asyncio.sleep(self._dice.uniform(*PAUSE_S))
+            await self.last(*PAUSE_S)
 
     async def last(self, shortest: float, longest: float) -> None:
-        await asyncio.sleep(self._dice.uniform(shortest, longest))
+        """So many seconds, by chance; a run that is interrupted undoes the fault at once."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._interrupted.wait(), self._dice.uniform(shortest, longest))
 
     # ------------------------------------------------------------------ the faults
 
@@ -103,8 +107,9 @@ class Faults:
         process.tell("restore")
 
     async def packet_loss(self) -> None:
+        """Some packets between the relays and the servers are lost, all are late."""
         self._place.lose_packets()
-        await self.last(0.2, 1.5 if not self._place.has_netem else 8.0)
+        await self.last(0.5, 8.0)
         self._place.calm()
 
     async def clock_jump(self) -> None:

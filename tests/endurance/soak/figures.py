@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import json
 import logging
@@ -26,6 +27,34 @@ FOREIGN = ("asyncio", "uvloop", "_poll_wrapper", "channel_spin", "figures")
 
 def descriptors() -> int:
     return len(os.listdir("/dev/fd"))
+
+
+class MallocInfo(ctypes.Structure):
+    """struct mallinfo2 of glibc."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks",
+            "fordblks", "keepcost",
+        )
+    ]  # fmt: skip
+
+
+C_LIBRARY = ctypes.CDLL(None)
+MALLINFO: Any = getattr(C_LIBRARY, "mallinfo2", None)
+if MALLINFO is not None:
+    MALLINFO.restype = MallocInfo
+
+
+def allocated() -> dict[str, int]:
+    """What of the memory is in use: Python's small objects by number, and where glibc tells it, the
+    bytes that malloc has handed out and those that it keeps."""
+    found = {"objects": sys.getallocatedblocks()}
+    if MALLINFO is not None:
+        info = MALLINFO()
+        found |= {"in_use": info.uordblks + info.hblkhd, "kept": info.fordblks}
+    return found
 
 
 class Complaints(logging.Handler):
@@ -78,6 +107,7 @@ class Figures:
         return {
             "at": time.monotonic(),
             "memory": resident_bytes(),
+            **allocated(),
             "descriptors": descriptors(),
             "threads": threading.active_count(),
             "tasks": tasks,

@@ -8,8 +8,11 @@ from typing import Any
 from tests.endurance.memory import MIB
 from tests.endurance.soak.processes import Process
 
-PANELS = {"memory": "resident memory, MiB", "descriptors": "descriptors", "tasks": "tasks",
-          "threads": "threads"}  # fmt: skip
+PANELS = {
+    "memory": "resident memory, MiB", "in_use": "of malloc in use, MiB", "objects": "objects",
+    "descriptors": "descriptors", "tasks": "tasks", "threads": "threads",
+}  # fmt: skip
+IN_MIB = "memory", "in_use"
 
 
 def draw(
@@ -21,7 +24,7 @@ def draw(
     from matplotlib import pyplot
 
     drawing, axes = pyplot.subplots(
-        len(PANELS) + 1, 1, figsize=(14, 16), sharex=True, layout="constrained"
+        len(PANELS) + 1, 1, figsize=(14, 20), sharex=True, layout="constrained"
     )
     for panel, (name, label) in zip(axes, PANELS.items(), strict=False):
         for process in processes:
@@ -45,5 +48,5 @@ def draw(
 
 
 def values(process: Process, name: str) -> list[float]:
-    found: list[Any] = [sample[name] for sample in process.samples]
-    return [value / MIB for value in found] if name == "memory" else found
+    found: list[Any] = [sample.get(name, 0) for sample in process.samples]
+    return [value / MIB for value in found] if name in IN_MIB else found

@@ -48,6 +48,8 @@ class Process:
             *self._prefix, *self._command, cwd=ROOT,
             env={**os.environ, **SETTINGS, **self._environment},
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 20,
+            # Ctrl-C is for the soak, which then ends its processes in order.
+            process_group=0,
         )  # fmt: skip
         self._reading = asyncio.create_task(self._read(self._process))
         waiting = asyncio.create_task(self._ready.wait())
