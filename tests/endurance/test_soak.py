@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from tests.endurance.programs import ROOT
 from tests.endurance.soak import network, verdict
 from tests.endurance.soak.calls import Plan, Tally
+from tests.endurance.soak.figures import Rest
 from tests.endurance.soak.network import Bridge, Place, place
 from tests.endurance.soak.processes import Process
 
@@ -61,7 +63,7 @@ def test_answers_are_checked(code: str, replies: list[bytes], key: str | None, w
 
 def judged(memory: list[int], minutes: float, **end: Any) -> list[str]:
     process = Process("one", "servers", [], steady=True, ours=True)
-    process.samples = [
+    process.samples = process.weights = [
         {"at": BEGAN + second, "memory": size} for second, size in enumerate(memory)
     ]  # fmt: skip
     process.end = end
@@ -73,24 +75,53 @@ def judged(memory: list[int], minutes: float, **end: Any) -> list[str]:
 def test_memory_that_grows_for_an_hour_is_found() -> None:
     flat = [2000] * 600 + [1000] * 3000
     assert judged(flat, 60, started=1) == []
-    grown = [1000 + second // 60 for second in range(HOUR)]
-    assert judged(grown, 60, started=1) == ["memory grew by 4.6%; less than 1.0% is allowed"]
+    grown = [1000 + 20 * (second // 60) for second in range(HOUR)]
+    assert judged(grown, 60, started=1) == [
+        "memory at rest grew by 72.6%; less than 1.0% is allowed",
+        "memory among calls grew by 72.6%; less than 50.0% is allowed",
+    ]
 
 
 @pytest.mark.parametrize(("last", "faults"), [
-    (10_099, []), (10_100, ["memory grew by 1.0%; less than 1.0% is allowed"]),
+    (10_099, []), (10_100, ["memory at rest grew by 1.0%; less than 1.0% is allowed"]),
 ])  # fmt: skip
 def test_after_ten_minutes_of_an_hour_growth_is_under_one_per_cent(
     last: int, faults: list[str]
 ) -> None:
-    memory = [5_000] * 600 + [10_000] * 120 + [20_000] * (HOUR - 840) + [last] * 120
+    memory = [5_000] * 600 + [10_000] * 300 + [20_000] * (HOUR - 1200) + [last] * 300
     assert judged(memory, 60, started=1) == faults
 
 
 def test_a_process_whose_memory_is_not_seen_does_not_pass() -> None:
     assert judged([1000] * 60, 60, started=1) == [
-        "its memory was not seen both after the warm-up and at the end"
+        "memory at rest was not seen both after the warm-up and at the end",
+        "memory among calls was not seen both after the warm-up and at the end",
     ]
+
+
+def test_a_process_that_ended_by_itself_before_it_was_killed_does_not_pass() -> None:
+    process = Process("one", "servers", [], steady=False, ours=True)
+    process.end, process.status, process.crashes = {"started": 1}, 0, [-11]
+    assert verdict.judge_process(process, BEGAN, 60)["faults"] == [
+        "ended by itself: status [-11]"
+    ]  # fmt: skip
+
+
+def test_a_process_rests_when_its_calls_have_ended() -> None:
+    rest = Rest()
+    assert rest.begin()
+    resting = threading.Thread(target=rest.rest)
+    resting.start()
+    while rest.begin():
+        rest.end()
+    # A call runs still.
+    assert resting.is_alive()
+    rest.end()
+    resting.join()
+    assert not rest.begin()
+    rest.resume()
+    rest.wait()
+    assert rest.begin()
 
 
 def test_what_is_left_and_logged_is_found() -> None:

@@ -41,6 +41,9 @@ FAKETIME = (
 )
 # Calls that run when the last fault is over get so long to end.
 CALM_S = 3.0
+WEIGHINGS = 60
+"""of a run: one a minute in an hour"""
+SHORTEST_BETWEEN_S = 5.0
 INTERRUPTED = 128 + signal.SIGINT
 """the status of a run that was, whatever its verdict: it is not the one that was asked for"""
 
@@ -86,10 +89,12 @@ class Soak:
         self.faults: Faults
         self.began = 0.0
         self.minutes = 0.0
+        self.weighed = self.every = 0.0
         self.interrupted = asyncio.Event()
         self.broken: list[str] = []
         """why it could not go on"""
         self.minutes = 0.0
+        self.weighed = self.every = 0.0
 
     async def start(self) -> None:
         kinds = [("asyncio", True), ("threads", True), ("grpcio", True), ("asyncio", False)]
@@ -130,12 +135,20 @@ class Soak:
         steady = [one for one in self.processes if one.steady]
         victims = [one for one in self.processes if not one.steady]
         self.faults = Faults(
-            self.where, self.relays, steady, victims, self.clock_file, self.interrupted
+            self.where,
+            self.relays,
+            steady,
+            victims,
+            self.clock_file,
+            self.interrupted,
+            self.weigh_if_due,
         )
+        self.every = max(60 * minutes / WEIGHINGS, SHORTEST_BETWEEN_S)
         pulse = asyncio.create_task(self.tell())
         print(f"{len(self.processes)} processes, {minutes:g} minutes", flush=True)
         try:
             await self.faults.run(self.began + 60 * minutes - CALM_S)
+            await self.weigh()
         except Exception as error:
             # What was seen until then is judged all the same.
             traceback.print_exc()
@@ -143,6 +156,17 @@ class Soak:
         await asyncio.sleep(CALM_S)
         pulse.cancel()
         self.minutes = (time.monotonic() - self.began) / 60
+
+    async def weigh_if_due(self) -> None:
+        if time.monotonic() >= self.weighed + self.every:
+            await self.weigh()
+
+    async def weigh(self) -> None:
+        """Weigh every process while no call runs and there is no fault."""
+        await asyncio.gather(*(client.ask("rest") for client in self.clients))
+        await asyncio.gather(*(one.ask("weigh") for one in self.processes if one.steady))
+        await asyncio.gather(*(client.ask("resume") for client in self.clients))
+        self.weighed = time.monotonic()
 
     def interrupt(self) -> None:
         """Ctrl-C: end in order now. The next one ends it at once."""
@@ -206,7 +230,7 @@ def main() -> int:
     if packets:
         print("packets:", ", ".join(f"{count:,} {what}" for what, count in packets.items()))
     for name, of_one in report["processes"].items():
-        grown = f", memory {of_one['growth']:+.1%}" if "growth" in of_one else ""
+        grown = f", memory at rest {of_one['growth']:+.2%}" if "growth" in of_one else ""
         print(f"{name}: {of_one['calls']:,} calls {of_one['outcomes']}{grown}")
     for complaint in report["complaints"]:
         print(f"FAULT {complaint}")

@@ -25,7 +25,7 @@ from tests.call.service import Stub
 from tests.endurance.programs import run
 from tests.endurance.soak.calls import Plan, Tally, plan
 from tests.endurance.soak.contract import KEY, PATHS, boxed
-from tests.endurance.soak.figures import Descriptors, Figures, holding, obey, write
+from tests.endurance.soak.figures import Figures, Rest, holding, obey, write
 
 AT_ONCE = 6
 """calls to each target"""
@@ -39,17 +39,24 @@ Result = tuple[str, list[bytes], object]
 
 
 class AsyncCaller:
-    def __init__(self, target: str, channel: gyr.Channel, tally: Tally) -> None:
+    def __init__(self, target: str, channel: gyr.Channel, tally: Tally, rest: Rest) -> None:
         self.target = target
         self.stub = Stub(channel)
         self.tally = tally
+        self.rest = rest
 
     async def work(self, number: int, over: asyncio.Event) -> None:
         dice = random.Random(os.urandom(8))
         while not over.is_set():
-            one = plan(dice)
-            self.tally.started += 1
-            self.tally.count(one, self.target, *await self.make(one, dice))
+            if not self.rest.begin():
+                await asyncio.to_thread(self.rest.wait)
+                continue
+            try:
+                one = plan(dice)
+                self.tally.started += 1
+                self.tally.count(one, self.target, *await self.make(one, dice))
+            finally:
+                self.rest.end()
             await asyncio.sleep(PAUSE_S * dice.random())
 
     async def make(self, one: Plan, dice: random.Random) -> Result:
@@ -82,10 +89,10 @@ async def call_asyncio(targets: Sequence[str]) -> None:
     tally = Tally()
     figures = Figures(tally.figures)
     figures.loop = asyncio.get_running_loop()
-    over = asyncio.Event()
+    over, rest = asyncio.Event(), Rest()
     channels = [gyr.Channel(target) for target in targets]
     callers = [
-        AsyncCaller(target, channel, tally)
+        AsyncCaller(target, channel, tally, rest)
         for target, channel in zip(targets, channels, strict=True)
     ]
     figures.start()
@@ -94,7 +101,7 @@ async def call_asyncio(targets: Sequence[str]) -> None:
         for caller in callers:
             for number in range(AT_ONCE):
                 group.create_task(caller.work(number, over))
-        await asyncio.to_thread(obey, Descriptors())
+        await asyncio.to_thread(obey, figures, rest)
         over.set()
     for channel in channels:
         await channel.close()
@@ -108,17 +115,23 @@ Make = Callable[[Plan, random.Random], Result]
 
 
 def work(
-    make: Make, target: str, tally: Tally, lock: threading.Lock, over: threading.Event
+    make: Make, target: str, tally: Tally, lock: threading.Lock, over: threading.Event, rest: Rest
 ) -> None:
     """One thread's calls."""
     dice = random.Random(os.urandom(8))
     while not over.is_set():
-        one = plan(dice)
-        with lock:
-            tally.started += 1
-        result = make(one, dice)
-        with lock:
-            tally.count(one, target, *result)
+        if not rest.begin():
+            rest.wait()
+            continue
+        try:
+            one = plan(dice)
+            with lock:
+                tally.started += 1
+            result = make(one, dice)
+            with lock:
+                tally.count(one, target, *result)
+        finally:
+            rest.end()
         over.wait(PAUSE_S * dice.random())
 
 
@@ -127,10 +140,10 @@ def call_in_threads(
 ) -> None:
     """Calls from threads until standard input ends."""
     before = holding()
-    tally, lock, over = Tally(), threading.Lock(), threading.Event()
+    tally, lock, over, rest = Tally(), threading.Lock(), threading.Event(), Rest()
     figures = Figures(tally.figures)
     threads = [
-        threading.Thread(target=work, args=(make, target, tally, lock, over))
+        threading.Thread(target=work, args=(make, target, tally, lock, over, rest))
         for target, make in zip(targets, makers, strict=True)
         for _ in range(AT_ONCE)
     ]
@@ -138,7 +151,7 @@ def call_in_threads(
     write({"ready": True})
     for thread in threads:
         thread.start()
-    obey(Descriptors())
+    obey(figures, rest)
     over.set()
     for thread in threads:
         thread.join()

@@ -23,7 +23,7 @@ class Faults:
 
     def __init__(
         self, place: Place, relays: list[Relay], steady: list[Process], victims: list[Process],
-        clock_file: Path | None, interrupted: asyncio.Event,
+        clock_file: Path | None, interrupted: asyncio.Event, between: Callable[[], Awaitable[None]],
     ) -> None:  # fmt: skip
         self._place = place
         self._relays = relays
@@ -31,6 +31,7 @@ class Faults:
         self._victims = victims
         self._clock_file = clock_file
         self._interrupted = interrupted
+        self._between = between
         self._dice = random.Random()
         self.log: list[tuple[float, str]] = []
         self.kinds: dict[str, Callable[[], Awaitable[None]]] = {
@@ -57,6 +58,7 @@ class Faults:
             self.log.append((time.monotonic(), name))
             await self.kinds[name]()
             await self.last(*PAUSE_S)
+            await self._between()
 
     async def last(self, shortest: float, longest: float) -> None:
         """So many seconds, by chance; a run that is interrupted undoes the fault at once."""

@@ -114,6 +114,15 @@ class Figures:
             **self._counters(),
         }
 
+    def weigh(self) -> None:
+        """Write a sample of what is held for good: without garbage, and without what malloc keeps
+        free. How much that is follows the most that was ever in use at once, by chance, and is
+        several times what a leak would be."""
+        gc.collect()
+        if hasattr(C_LIBRARY, "malloc_trim"):
+            C_LIBRARY.malloc_trim(0)
+        write({"weight": self.sample()})
+
     def finish(self, before: dict[str, str], **more: Any) -> None:
         """Write what is left beside what was there `before`, and the last counters."""
         self._ended.set()
@@ -187,11 +196,55 @@ class Descriptors:
         resource.setrlimit(resource.RLIMIT_NOFILE, self._limits)
 
 
-def obey(descriptors: Descriptors) -> None:
-    """Do as the lines of standard input say until it ends."""
+class Rest:
+    """Lets calls begin, or none until it is over: a process is weighed while nothing runs."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._resting = False
+        self._running = 0
+
+    def begin(self) -> bool:
+        """Whether a call may begin; it has to `end` then."""
+        with self._changed:
+            if self._resting:
+                return False
+            self._running += 1
+            return True
+
+    def end(self) -> None:
+        with self._changed:
+            self._running -= 1
+            self._changed.notify_all()
+
+    def wait(self) -> None:
+        """Until it is over."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._resting)
+
+    def rest(self) -> None:
+        """Let no call begin, and wait until those that run have ended."""
+        with self._changed:
+            self._resting = True
+            self._changed.wait_for(lambda: not self._running)
+
+    def resume(self) -> None:
+        with self._changed:
+            self._resting = False
+            self._changed.notify_all()
+
+
+def obey(figures: Figures, rest: Rest | None = None) -> None:
+    """Do as the lines of standard input say until it ends. Each is answered when it is done."""
+    descriptors = Descriptors()
+    orders = {
+        "exhaust": descriptors.exhaust, "restore": descriptors.restore, "weigh": figures.weigh,
+    }  # fmt: skip
+    if rest is not None:
+        orders |= {"rest": rest.rest, "resume": rest.resume}
     for line in sys.stdin:
-        if line == "exhaust\n":
-            descriptors.exhaust()
-        elif line == "restore\n":
-            descriptors.restore()
+        orders[line.strip()]()
+        write({"done": line.strip()})
     descriptors.restore()
+    if rest is not None:
+        rest.resume()

@@ -1,4 +1,5 @@
-"""Memory, descriptors, tasks and threads of a soak's processes over time, and its faults."""
+"""Memory, descriptors, tasks and threads of a soak's processes over time, and its faults; with
+dots what was seen at rest."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ PANELS = {
     "descriptors": "descriptors", "tasks": "tasks", "threads": "threads",
 }  # fmt: skip
 IN_MIB = "memory", "in_use"
+AT_REST = "memory", "in_use", "objects"
 
 
 def draw(
@@ -30,7 +32,16 @@ def draw(
         for process in processes:
             if process.steady:
                 minutes = [(sample["at"] - began) / 60 for sample in process.samples]
-                panel.plot(minutes, values(process, name), label=process.name, linewidth=1)
+                (line,) = panel.plot(
+                    minutes, values(process.samples, name), label=process.name, linewidth=1
+                )
+                # At rest.
+                if name in AT_REST:
+                    panel.plot(
+                        [(weight["at"] - began) / 60 for weight in process.weights],
+                        values(process.weights, name), color=line.get_color(), marker=".",
+                        linewidth=0.5,
+                    )  # fmt: skip
         panel.set_ylabel(label)
         panel.set_ylim(bottom=0)
         panel.grid(alpha=0.3)
@@ -47,6 +58,6 @@ def draw(
     pyplot.close(drawing)
 
 
-def values(process: Process, name: str) -> list[float]:
-    found: list[Any] = [sample.get(name, 0) for sample in process.samples]
+def values(samples: list[dict[str, Any]], name: str) -> list[float]:
+    found: list[Any] = [sample.get(name, 0) for sample in samples]
     return [value / MIB for value in found] if name in IN_MIB else found

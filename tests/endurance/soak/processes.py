@@ -15,8 +15,9 @@ from tests.endurance.programs import ROOT
 # Of its arenas malloc fills one after another, by chance, and as many as there are threads: for
 # minutes that looks like a leak.
 SETTINGS = {"GRPC_VERBOSITY": "NONE", "MALLOC_ARENA_MAX": "2"}
-READY_S = 60.0
-END_S = 60.0
+# Given up on only then, however busy the machine is.
+READY_S = 120.0
+END_S = 120.0
 
 
 class Process:
@@ -33,12 +34,18 @@ class Process:
         self._environment = environment or {}
         self._command = [sys.executable, "-m", f"tests.endurance.soak.{module}", *arguments]
         self.samples: list[dict[str, Any]] = []
+        self.weights: list[dict[str, Any]] = []
+        """samples while no call ran"""
         self.end: dict[str, Any] | None = None
         self.status: int | None = None
         self.killed = 0
+        self.crashes: list[int] = []
+        """statuses with which it was gone before it was killed"""
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
+        self._done = asyncio.Event()
+        self._asked = ""
         # Of lives that were ended by force.
         self.past: list[dict[str, Any]] = []
 
@@ -52,13 +59,18 @@ class Process:
             process_group=0,
         )  # fmt: skip
         self._reading = asyncio.create_task(self._read(self._process))
-        waiting = asyncio.create_task(self._ready.wait())
+        if not await self._heard(self._ready, READY_S):
+            raise RuntimeError(f"{self.name} does not start: see its standard error")
+
+    async def _heard(self, event: asyncio.Event, longest: float) -> bool:
+        """Whether what is waited for was said, before the process ended or time was over."""
+        assert self._reading is not None
+        waiting = asyncio.create_task(event.wait())
         await asyncio.wait(
-            [waiting, self._reading], timeout=READY_S, return_when=asyncio.FIRST_COMPLETED
+            [waiting, self._reading], timeout=longest, return_when=asyncio.FIRST_COMPLETED
         )
         waiting.cancel()
-        if not self._ready.is_set():
-            raise RuntimeError(f"{self.name} does not start: see its standard error")
+        return event.is_set()
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
@@ -66,14 +78,28 @@ class Process:
             said = json.loads(line)
             if "sample" in said:
                 self.samples.append(said["sample"])
+            elif "weight" in said:
+                self.weights.append(said["weight"])
             elif "ready" in said:
                 self._ready.set()
+            elif "done" in said:
+                if said["done"] == self._asked:
+                    self._done.set()
             elif "end" in said:
                 self.end = said["end"]
 
     def tell(self, what: str) -> None:
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.write(f"{what}\n".encode())
+
+    async def ask(self, what: str) -> None:
+        """Tell it, and wait until it is done. A process that is gone is found at the end."""
+        self._asked = what
+        self._done.clear()
+        self.tell(what)
+        assert self._reading is not None
+        if not await self._heard(self._done, END_S) and not self._reading.done():
+            raise RuntimeError(f"{self.name} was told to {what} and has not in {END_S:.0f} s")
 
     def signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.returncode is None:
@@ -84,6 +110,8 @@ class Process:
         assert self._process is not None
         assert self._reading is not None
         self.killed += 1
+        if self._process.returncode is not None:
+            self.crashes.append(self._process.returncode)
         if self.samples:
             self.past.append(self.samples[-1])
         self.signal(signal.SIGKILL)

@@ -31,7 +31,7 @@ from tests.endurance.soak.contract import (
     join,
     repeat,
 )
-from tests.endurance.soak.figures import Descriptors, Figures, holding, obey, write
+from tests.endurance.soak.figures import Figures, holding, obey, write
 
 WORKERS = 8
 # What a call that is left waits for at most when a server stops.
@@ -104,7 +104,7 @@ async def serve_async(address: str) -> None:
     await server.listen(address)
     figures.start()
     write({"ready": True})
-    await asyncio.to_thread(obey, Descriptors())
+    await asyncio.to_thread(obey, figures)
     await server.stop()
     left = len(asyncio.all_tasks()) - 1
     figures.finish(before, tasks_left=left, connections_left=len(server._drivers))
@@ -150,7 +150,7 @@ def serve_threads(address: str) -> None:
         server.listen(address)
         figures.start()
         write({"ready": True})
-        obey(Descriptors())
+        obey(figures)
     figures.finish(before)
 
 
@@ -212,7 +212,7 @@ def serve_grpcio(address: str) -> None:
     server.start()
     figures.start()
     write({"ready": True})
-    obey(Descriptors())
+    obey(figures)
     server.stop(GRACE_S).wait()
     figures.finish(before)
 
