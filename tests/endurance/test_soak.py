@@ -107,6 +107,16 @@ def test_a_process_that_ended_by_itself_before_it_was_killed_does_not_pass() -> 
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("ours", "faults"), [(True, ["did not end as it should (status -1)"]), (False, [])]
+)
+def test_whether_grpcio_ends_is_not_judged(ours: bool, faults: list[str]) -> None:
+    process = Process("one", "clients", [], steady=True, ours=ours)
+    process.status, process.stuck = -1, 1
+    seen = verdict.judge_process(process, BEGAN, 1)
+    assert (seen["faults"], seen["stuck"]) == (faults, 1)
+
+
 def test_a_process_rests_when_its_calls_have_ended() -> None:
     rest = Rest()
     assert rest.begin()

@@ -14,6 +14,7 @@ import random
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import grpc
@@ -52,12 +53,16 @@ class AsyncCaller:
                 await asyncio.to_thread(self.rest.wait)
                 continue
             try:
-                one = plan(dice)
-                self.tally.started += 1
-                self.tally.count(one, self.target, *await self.make(one, dice))
+                await self.call(dice)
             finally:
                 self.rest.end()
             await asyncio.sleep(PAUSE_S * dice.random())
+
+    async def call(self, dice: random.Random) -> None:
+        # A function of its own: none of the messages is held while there is no call.
+        one = plan(dice)
+        self.tally.started += 1
+        self.tally.count(one, self.target, *await self.make(one, dice))
 
     async def make(self, one: Plan, dice: random.Random) -> Result:
         method = getattr(self.stub, one.pattern)
@@ -114,9 +119,7 @@ async def call_asyncio(targets: Sequence[str]) -> None:
 Make = Callable[[Plan, random.Random], Result]
 
 
-def work(
-    make: Make, target: str, tally: Tally, lock: threading.Lock, over: threading.Event, rest: Rest
-) -> None:
+def work(call: Callable[[random.Random], None], over: threading.Event, rest: Rest) -> None:
     """One thread's calls."""
     dice = random.Random(os.urandom(8))
     while not over.is_set():
@@ -124,15 +127,21 @@ def work(
             rest.wait()
             continue
         try:
-            one = plan(dice)
-            with lock:
-                tally.started += 1
-            result = make(one, dice)
-            with lock:
-                tally.count(one, target, *result)
+            call(dice)
         finally:
             rest.end()
         over.wait(PAUSE_S * dice.random())
+
+
+def call_once(
+    make: Make, target: str, tally: Tally, lock: threading.Lock, dice: random.Random
+) -> None:
+    one = plan(dice)
+    with lock:
+        tally.started += 1
+    result = make(one, dice)
+    with lock:
+        tally.count(one, target, *result)
 
 
 def call_in_threads(
@@ -143,7 +152,9 @@ def call_in_threads(
     tally, lock, over, rest = Tally(), threading.Lock(), threading.Event(), Rest()
     figures = Figures(tally.figures)
     threads = [
-        threading.Thread(target=work, args=(make, target, tally, lock, over, rest))
+        threading.Thread(
+            target=work, args=(partial(call_once, make, target, tally, lock), over, rest)
+        )
         for target, make in zip(targets, makers, strict=True)
         for _ in range(AT_ONCE)
     ]

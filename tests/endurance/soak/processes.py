@@ -18,6 +18,8 @@ SETTINGS = {"GRPC_VERBOSITY": "NONE", "MALLOC_ARENA_MAX": "2"}
 # Given up on only then, however busy the machine is.
 READY_S = 120.0
 END_S = 120.0
+# Twice the longest deadline.
+FOREIGN_REST_S = 40.0
 
 
 class Process:
@@ -39,6 +41,8 @@ class Process:
         self.end: dict[str, Any] | None = None
         self.status: int | None = None
         self.killed = 0
+        self.stuck = 0
+        """how often it was ended because a call of it did not"""
         self.crashes: list[int] = []
         """statuses with which it was gone before it was killed"""
         self._process: asyncio.subprocess.Process | None = None
@@ -92,14 +96,27 @@ class Process:
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.write(f"{what}\n".encode())
 
-    async def ask(self, what: str) -> None:
-        """Tell it, and wait until it is done. A process that is gone is found at the end."""
+    async def ask(self, what: str, longest: float = END_S) -> bool:
+        """Tell it, and wait until it is done: whether it is, or the process is gone, which is found
+        at the end."""
         self._asked = what
         self._done.clear()
         self.tell(what)
         assert self._reading is not None
-        if not await self._heard(self._done, END_S) and not self._reading.done():
-            raise RuntimeError(f"{self.name} was told to {what} and has not in {END_S:.0f} s")
+        return await self._heard(self._done, longest) or self._reading.done()
+
+    async def rest(self) -> None:
+        """Have it make no call until it is told to resume, when those that run have ended."""
+        if await self.ask("rest", END_S if self.ours else FOREIGN_REST_S):
+            return
+        if self.ours:
+            raise RuntimeError(f"{self.name}: a call has not ended {END_S:.0f} s later")
+        # It would keep all others from resting, each time. Whether grpcio's calls end is not ours
+        # to judge.
+        self.stuck += 1
+        await self.kill()
+        await self.start()
+        await self.ask("rest")
 
     def signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.returncode is None:
@@ -130,6 +147,7 @@ class Process:
         except TimeoutError:
             # Its stacks go to standard error, for whoever looks into it.
             self.status = -1
+            self.stuck += 1
             print(f"{self.name} has not ended after {time.monotonic() - began:.0f} s", flush=True)
             self.signal(signal.SIGABRT)
             await self._process.wait()

@@ -51,17 +51,17 @@ def judge_process(process: Process, began: float, minutes: float) -> dict[str, A
     """What one process did, and what is wrong with it."""
     end = process.end or {}
     faults = []
-    lives = [*process.past, *([end] if end else [])]
+    lives = [*process.past, *([end] if end else process.samples[-1:])]
     wrong = sum(life.get("wrong", 0) for life in lives)
     if wrong:
         texts = [text for life in lives for text in life.get("wrong_texts", ())]
         faults.append(f"{wrong} wrong answers: {texts[:3]}")
-    if process.status != 0 or not end:
+    # Whether grpcio's calls and processes end, what they leave behind and log is not ours to judge.
+    if process.ours and (process.status != 0 or not end):
         faults.append(f"did not end as it should (status {process.status})")
-    if process.crashes:
+    if process.ours and process.crashes:
         faults.append(f"ended by itself: status {process.crashes}")
     if process.ours:
-        # What grpcio leaves behind, and logs, is not ours to judge.
         for name in ("tasks_left", "connections_left"):
             if end.get(name):
                 faults.append(f"{name}: {end[name]}")
@@ -71,6 +71,7 @@ def judge_process(process: Process, began: float, minutes: float) -> dict[str, A
             faults.append(f"logged: {end['complaints'][:3]}")
     found: dict[str, Any] = {
         "killed": process.killed,
+        "stuck": process.stuck,
         "calls": sum(life.get("started", 0) for life in lives),
         "outcomes": merge([life.get("outcomes", {}) for life in lives]),
         "wrong": wrong,
