@@ -81,12 +81,12 @@ h2spec: $(VENV)/.with-test $(VENV)/.installed
 	$(RUN) scripts/conformance_page.py
 
 # Coverage-guided fuzzing of each target in turn; TARGET="server client" chooses some.
-fuzz: $(VENV)/.with-build+test+fuzz
+fuzz: $(VENV)/.with-build+test+fuzz $(VENV)/.installed
 	scripts/clang.sh
 	$(RUN) -m fuzz --seconds $(SECONDS) $(if $(TARGET),--target $(TARGET))
 
 # The corpus that is kept, from what was found since.
-fuzz-corpus: $(VENV)/.with-build+test+fuzz
+fuzz-corpus: $(VENV)/.with-build+test+fuzz $(VENV)/.installed
 	scripts/clang.sh
 	$(RUN) -m fuzz --minimise $(if $(TARGET),--target $(TARGET))
 

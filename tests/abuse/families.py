@@ -289,7 +289,12 @@ CALM = (
         by("refused_stream_rate", "unsent_frames"),
         Code.REFUSED_STREAM,
     ),
-    Family("streams over the limit, and nothing read", refused, by("unsent_frames"), reads=False),
+    Family(
+        "streams over the limit, and nothing read",
+        refused,
+        by("unsent_frames", "refused_stream_rate"),
+        reads=False,
+    ),
     Family(
         "CONTINUATION flood", lambda: endless_block(literal(b"a", b"x" * 8000)), by("header_block")
     ),

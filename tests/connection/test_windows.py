@@ -113,13 +113,14 @@ async def test_the_connections_window_stays_shut_over_max_unread_bytes() -> None
         peer = await serving.connect()
         peer.frames.clear()
         begin_stream(peer, 1)
-        for _ in range(18):
+        # No more than the window lets, wherever between two frames it was given back.
+        for _ in range(16):
             send_messages(peer, 1, 1)
             await settle()
         shut = credited(peer, 0)
-        assert shut < 18 * FRAME
+        assert 16 * FRAME - 100_000 < shut < 16 * FRAME
         assert serving.limits() == {"max_unread_bytes": 1}
-        for _ in range(19):
+        for _ in range(17):
             handler.take.release()
         await settle(100)
         assert credited(peer, 0) > shut

@@ -9,6 +9,7 @@ import pytest
 from gyrfalcon._core.connection import Connection
 
 from .wires import (
+    END_HEADERS,
     END_STREAM,
     OK,
     REQUEST,
@@ -176,3 +177,43 @@ def test_a_client_lets_latecomers_go_by() -> None:
     pump(client, server)
     client.receive(frame(FrameType.DATA, 0, 1, b"late"))
     assert (client.take_output(), client.closing) == (b"", False)
+
+
+def in_two(stream_id: int) -> bytes:
+    """A request's head that ends its stream, in HEADERS and CONTINUATION."""
+    ((_, _, _, block),) = frames(head(stream_id, end=True))
+    return frame(FrameType.HEADERS, END_STREAM, stream_id, block[:5]) + frame(
+        FrameType.CONTINUATION, END_HEADERS, stream_id, block[5:]
+    )
+
+
+@pytest.mark.parametrize(
+    "conversation",
+    [
+        head(1, end=True) + frame(FrameType.DATA, 0, 1, b"late"),
+        head(1, end=True) + head(1, end=True),
+        in_two(1) + frame(FrameType.DATA, 0, 1, b"late"),
+        in_two(1) + in_two(1),
+        head(1) + frame(FrameType.DATA, END_STREAM, 1, b"") + frame(FrameType.DATA, 0, 1, b"late"),
+        head(1)
+        + frame(FrameType.RST_STREAM, 0, 1, CANCEL.to_bytes(4, "big"))
+        + frame(FrameType.DATA, 0, 1, b"late"),
+    ],
+    ids=[
+        "DATA after HEADERS",
+        "HEADERS after HEADERS",
+        "DATA after CONTINUATION",
+        "HEADERS after CONTINUATION",
+        "DATA after DATA",
+        "DATA after RST_STREAM",
+    ],
+)
+def test_where_reads_cut_a_mistake_makes_no_difference(conversation: bytes) -> None:
+    found = set()
+    for cut in range(1, len(conversation)):
+        server = listening()
+        server.receive(conversation[:cut])
+        server.receive(conversation[cut:])
+        resets = codes(server.take_output(), FrameType.RST_STREAM)
+        found.add((tuple(resets), server.failure, is_fine(server, 3)))
+    assert found == {((STREAM_CLOSED,), None, True)}

@@ -608,7 +608,8 @@ cdef class Connection:
 
     cdef int feed(self, const uint8_t *data, size_t length) except -1:
         cdef ssize_t rv = nghttp2_session_mem_recv(self.session, data, length)
-        self.gate.ended = self.gate.headed = 0
+        if not (self.gate.left or self.gate.in_block):
+            self.gate.ended = self.gate.headed = 0      # the library knows by now
         self.gate.passed = self.gate.last_stream
         if self.callback_error is not None:
             error, self.callback_error = self.callback_error, None

@@ -101,6 +101,7 @@ cdef class Call(Nested):
     cdef object read_trailing(self)
     cdef object read_status(self)
     cdef int let_go(self) except -1
+    cdef int leave_interception(self) except -1
     cdef int watch_deadline(self) except -1
     cdef int leave_stream(self) except -1
     cdef int fail_with(self, object error) except -1

@@ -27,7 +27,7 @@ from .._core.stream cimport (
 )
 from ..transport.blocking cimport SharedLoop, ThreadParking
 from ..transport.clock cimport Clock
-from ..transport.interception cimport Interceptors
+from ..transport.interception cimport Interception, Interceptors
 from ..transport.propagation cimport CallScope, channel_made, current_scope, has_servers
 from ..transport.upkeep cimport KeptDriver, Rules
 from ..transport.waiting cimport Operation
@@ -587,8 +587,10 @@ cdef class Call(Nested):
             done(make_status(self.outcome))
         if self.outcome.code == OK and self.driver is not None:
             self.driver.calls_succeeded += 1
-        if self.interception is not None and not self.interception.call_ended():
-            return 0
+        if self.interception is not None:
+            if not self.interception.call_ended():
+                return 0
+            self.leave_interception()
         if self.scope is not None:
             self.scope.remove(self)
             self.scope = None
@@ -609,6 +611,15 @@ cdef class Call(Nested):
             for callback in callbacks:
                 self.loop.call_soon(callback, self)
         return self.wake()
+
+    cdef int leave_interception(self) except -1:
+        """The interceptors are through; the interception can serve another call."""
+        cdef Interception interception = self.interception
+        cdef Interceptors interceptors = interception.interceptors
+        # This call's, and the one here.
+        if interceptors.take_back(interception, 2):
+            self.interception = None
+        return 0
 
     # ------------------------------------------------------------------ replies and errors
 

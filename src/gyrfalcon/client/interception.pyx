@@ -56,7 +56,11 @@ cdef class ClientInterceptors(Interceptors):
 
     cdef int begin(self, object made, object message) except -1:
         cdef Call call = made
-        cdef ClientInterception interception = ClientInterception.__new__(ClientInterception)
+        cdef ClientInterception interception = <ClientInterception> self.take_spare()
+        if interception is None:
+            interception = ClientInterception.__new__(ClientInterception)
+            interception.entered = [None] * self.count
+            interception.phase = ENTERING
         interception.interceptors = self
         interception.owner = <PyObject *> call
         interception.rpc_method = call.rpc_method
@@ -67,8 +71,6 @@ cdef class ClientInterceptors(Interceptors):
         interception.expiry = call.expiry
         interception.message = message
         interception.context = PyContext_CopyCurrent()
-        interception.entered = [None] * self.count
-        interception.phase = ENTERING
         call.interception = interception
         if self.has_async:
             call.watch_deadline()
@@ -529,6 +531,26 @@ cdef class ClientInterception(Interception):
         self.tail = None
         self.sent = None
         return 0
+
+    cdef int clear(self) except -1:
+        self.context = None
+        self.loop = None
+        self.shared = None
+        self.channel = None
+        self.clock = None
+        self.timer = None
+        self.misfit = None
+        self.request_metadata = None
+        self.peer_name = None
+        self.as_it_came = None
+        self.errand = False
+        self.attempting = False
+        self.told = False
+        self.delivered = False
+        self.sent = None
+        self.overfull = False
+        self.sent_bytes = 0
+        return Interception.clear(self)
 
     cdef int pause_call(self, Call call) except -1:
         """The call is to be made again."""

@@ -39,6 +39,7 @@ cdef extern from "Python.h":
     PySendResult PyIter_Send(object iterator, object value, PyObject **result) except? PYGEN_ERROR
     int PyContext_Enter(object context) except -1
     int PyContext_Exit(object context) except -1
+    bint PyCoro_CheckExact(object made)
 
 log = logging.getLogger("gyrfalcon.server")
 
@@ -443,6 +444,12 @@ cdef class ServerDriver(CallHost):
         return 0
 
 
+# A worker looks at the clock each time it has run so many handlers, and lets the loop turn when it
+# ran for so long since its first look.
+cdef int CALLS_A_LOOK = 16
+cdef double TURN_SECONDS = 0.001
+
+
 cdef class Worker:
     """The coroutine of a task that runs handlers."""
 
@@ -478,6 +485,8 @@ cdef class Worker:
         cdef ServerContext call = self.current
         cdef PyObject *result
         cdef PySendResult outcome
+        cdef double began = 0
+        cdef int since = 0
         driver.held += 1
         try:
             while True:
@@ -507,6 +516,14 @@ cdef class Worker:
                         return value
                     call.complete(value)
                 self.current = call = None
+                since += 1
+                if since == CALLS_A_LOOK and driver.waiting and not self.parked:
+                    since = 0
+                    if began == 0:
+                        began = driver.clock.now()
+                    elif driver.clock.now() - began > TURN_SECONDS:
+                        # Other connections have their turn; the task goes on in the next one.
+                        return None
                 if driver.waiting and not self.parked and self.asked_to_stop():
                     # The handler cancelled its own task, and returned before that took effect: it
                     # would hit the next one.
@@ -588,7 +605,7 @@ cdef PySendResult resume_here(ServerContext call, object error,
                               PyObject **result) except? PYGEN_ERROR:
     if call.coroutine is None:
         call.begin()
-        if not hasattr(call.coroutine, "send"):
+        if not PyCoro_CheckExact(call.coroutine) and not hasattr(call.coroutine, "send"):
             call.coroutine = iterate(call.coroutine)
     if error is None:
         return PyIter_Send(call.coroutine, None, result)

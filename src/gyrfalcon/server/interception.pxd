@@ -10,6 +10,7 @@ cdef class ServerInterception(Interception):
     cdef ServerContext call
     cdef bytes encoded              # the handler's one reply, where no hook may change it
 
+    cdef object take_request(self)
     cdef object start(self)
     cdef CallOutcome as_it_ended(self)
     cdef CallOutcome failed_inside(self, object error)

@@ -42,12 +42,14 @@ cdef class ServerInterceptors(Interceptors):
 
     cdef int begin(self, object served, object message) except -1:
         cdef ServerContext call = served
-        cdef ServerInterception interception = ServerInterception.__new__(ServerInterception)
+        cdef ServerInterception interception = <ServerInterception> self.take_spare()
+        if interception is None:
+            interception = ServerInterception.__new__(ServerInterception)
+            interception.entered = [None] * self.count
+            interception.phase = ENTERING
         interception.interceptors = self
         interception.call = call
         interception.server_streaming = call.handler.server_streaming
-        interception.entered = [None] * self.count
-        interception.phase = ENTERING
         call.interception = interception
         if self.has_async or interception.server_streaming:
             call.coroutine = run_intercepted(interception)
@@ -121,6 +123,9 @@ cdef class ServerInterception(Interception):
     @property
     def request(self):
         """The request message of a call that has one; None where requests are a stream."""
+        return self.take_request()
+
+    cdef object take_request(self):
         if not self.taken and not self.call.handler.client_streaming:
             if not self.call.stream.waiting_messages():
                 return None     # it was dropped with the call, or its handler's thread has it
@@ -221,7 +226,7 @@ cdef class ServerInterception(Interception):
         if call.handler.threaded and not self.taken:
             # Until a thread is free it stays where it is, and counts as unread.
             return call.start_handler(None)
-        return call.start_handler(self.hook_request(self.request))
+        return call.start_handler(self.hook_request(self.take_request()))
 
     cdef int handled(self, object reply, object error) except -1:
         """The handler returned, or raised."""
@@ -247,9 +252,10 @@ cdef class ServerInterception(Interception):
         return self.turn_back(outcome, tail)
 
     cdef int conclude(self, object reply, object error) except -1:
+        cdef Interceptors interceptors = self.interceptors
         cdef ServerContext call = self.call
         cdef bint entered
-        if self.phase == CALLING and not (self.interceptors.has_async or self.server_streaming):
+        if self.phase == CALLING and not (interceptors.has_async or self.server_streaming):
             self.handled(reply, error)
             entered = enter_context(call.context)
             try:
@@ -265,13 +271,21 @@ cdef class ServerInterception(Interception):
             self.outcome = self.outcome_of_handler(error)
         if not call.status_written:
             self.write()
-        if self.interceptors.answers:
+        if interceptors.answers:
             self.tell_answered()
         call.interception = None
         # An outcome knows its interception: nothing is to be left to the collector of cycles.
         self.outcome = None
         self.tail = None
-        return call.retire()
+        call.retire()
+        # Who asked for this holds it.
+        interceptors.take_back(self, 1)
+        return 0
+
+    cdef int clear(self) except -1:
+        self.call = None
+        self.encoded = None
+        return Interception.clear(self)
 
     cdef int tell_answered(self) except -1:
         """Tell the interceptors that the answer is on its way."""

@@ -16,6 +16,10 @@ cdef class Driver:
     cdef readonly object transport
     cdef object buffer
     cdef uint8_t *buffer_data
+    cdef bint takes_turns           # long work is cut, so that other connections have theirs
+    cdef Py_ssize_t taken           # of what was given to `take` last
+    cdef bytes backlog              # what was read and is for the next turn; None: nothing
+    cdef Py_ssize_t backlog_at
     cdef bint paused
     cdef bint flush_scheduled
     cdef readonly bint lost
@@ -52,6 +56,8 @@ cdef class Driver:
     cdef int made(self) except -1
     cdef int received(self) except -1
     cdef int ended(self, object error) except -1
+    cdef Py_ssize_t take(self, const uint8_t *data, Py_ssize_t size, bint in_turns) except -1
+    cdef int take_piece(self, const uint8_t *data, Py_ssize_t size) except -1
     cdef int dispatch(self) except -1
     cdef int changed(self) except -1
     cdef int flush(self) except -1

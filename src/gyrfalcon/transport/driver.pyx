@@ -8,6 +8,7 @@ import logging
 import threading
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t
 
 from .._core.connection cimport Connection
@@ -27,6 +28,13 @@ log = logging.getLogger("gyrfalcon.transport")
 cdef Py_ssize_t READ_SIZE = 256 * 1024
 # One write hands this much to the transport before it looks whether the transport wants more.
 cdef size_t WRITE_SIZE = 256 * 1024
+# A loop has other connections: one that has more than this much work in what was read (seconds) goes
+# on after them. Read are up to 256 KiB, in which a peer can put 50 ms of work (HPACK bombs).
+cdef double TURN_SECONDS = 0.001
+# What is given to the core at a time before it is looked how long that took; twice as much next
+# time, where it was little.
+cdef Py_ssize_t FIRST_PIECE = 8 * 1024
+cdef double QUICK_SECONDS = TURN_SECONDS / 8
 # What sums of seconds in binary may be off by.
 cdef double ROUNDING = 1e-9
 cdef int INTERNAL_ERROR = 2
@@ -110,12 +118,13 @@ cdef class Driver:
     def connection_made(self, transport):
         """asyncio: the transport is there."""
         self.transport = transport
+        # A loop that threads share has nobody else on it but the connections of one channel.
+        self.takes_turns = getattr(self.loop, "read_buffer", None) is None
         self.peer_name = describe_peer(transport)
         self.id = CONNECTIONS.add(self)
         self.buffer = read_buffer(self.loop)
         self.buffer_data = <uint8_t *> PyByteArray_AS_STRING(self.buffer)
-        if (getattr(self.loop, "read_buffer", None) is None
-                and transport.get_extra_info("socket") is not None):
+        if self.takes_turns and transport.get_extra_info("socket") is not None:
             self.lingering = lingering_of(self.loop)
         self.read_at = self.idle_at = self.clock.coarse()
         self.connection.settle(self.clock.now())
@@ -128,32 +137,85 @@ cdef class Driver:
 
     def buffer_updated(self, Py_ssize_t nbytes):
         """asyncio: so many bytes came."""
-        cdef Py_ssize_t done
         if self.lost:
             return
+        self.read_at = self.clock.coarse()
+        if self.backlog is not None:
+            # From a layer in between, which had more of what it has read.
+            self.backlog = self.backlog[self.backlog_at:] + self.buffer[:nbytes]
+            self.backlog_at = 0
+            return
+        if self.take(self.buffer_data, nbytes, self.takes_turns) < nbytes:
+            self.backlog = PyBytes_FromStringAndSize(
+                <char *> self.buffer_data + self.taken, nbytes - self.taken)
+            self.backlog_at = 0
+            self.transport.pause_reading()
+            self.loop.call_soon(self.take_backlog)
+        elif (nbytes <= SMALL_READ and self.lingering is not None and self.may_linger()
+                and not self.connection.closing):
+            self.lingering.note_read(self.loop)
+
+    def take_backlog(self):
+        """The loop has turned: go on with what was read before."""
+        cdef bytes backlog = self.backlog
+        cdef Py_ssize_t size
+        if backlog is None or self.lost:
+            return
+        size = len(backlog) - self.backlog_at
+        if self.take(
+                <const uint8_t *> PyBytes_AS_STRING(backlog) + self.backlog_at, size, True) < size:
+            self.backlog_at += self.taken
+            self.loop.call_soon(self.take_backlog)
+            return
+        self.backlog = None
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    cdef Py_ssize_t take(self, const uint8_t *data, Py_ssize_t size, bint in_turns) except -1:
+        """Give bytes to the core and hand out what they say: all of them, or `in_turns` as many as
+        fit into a turn. How many; they are in `taken` too."""
+        cdef Py_ssize_t piece = FIRST_PIECE, done = 0
+        cdef double began = 0, before = 0, now
+        if not in_turns or size <= piece:
+            piece = size
+        else:
+            began = before = self.clock.now()
         self.held += 1
         self.runs_tasks = True
         self.task_checked = False
         try:
-            self.read_at = self.clock.coarse()
-            done = self.connection.receive_bytes(self.buffer_data, <size_t> nbytes)
-            while self.connection.is_overdrawn():
-                self.connection.settle(self.clock.now())
-                done += self.connection.receive_bytes(
-                    self.buffer_data + done, <size_t> (nbytes - done))
-            if self.connection.header_stream != NULL:
-                self.head_begins()
-            self.note_activity(self.read_at)
-            self.dispatch()
+            while True:
+                piece = min(piece, size - done)
+                self.take_piece(data + done, piece)
+                done += piece
+                if done == size or self.connection.closing or self.lost:
+                    done = size
+                    break
+                now = self.clock.now()
+                if now - began > TURN_SECONDS and not self.transport.is_closing():
+                    break
+                if now - before < QUICK_SECONDS:
+                    piece *= 2
+                before = now
             self.received()
         finally:
             self.runs_tasks = False
             self.held -= 1
+        self.taken = done
         self.flush()
         if self.connection.closing:
             self.finish()
-        elif nbytes <= SMALL_READ and self.lingering is not None and self.may_linger():
-            self.lingering.note_read(self.loop)
+        return done
+
+    cdef int take_piece(self, const uint8_t *data, Py_ssize_t size) except -1:
+        cdef Py_ssize_t done = self.connection.receive_bytes(data, <size_t> size)
+        while self.connection.is_overdrawn():
+            self.connection.settle(self.clock.now())
+            done += self.connection.receive_bytes(data + done, <size_t> (size - done))
+        if self.connection.header_stream != NULL:
+            self.head_begins()
+        self.note_activity(self.read_at)
+        return self.dispatch()
 
     def eof_received(self):
         """asyncio: the peer will send nothing more;
@@ -164,6 +226,11 @@ cdef class Driver:
         """asyncio: the transport is gone."""
         if self.lost:
             return
+        if self.backlog is not None:
+            # It came before the end.
+            self.take(<const uint8_t *> PyBytes_AS_STRING(self.backlog) + self.backlog_at,
+                      len(self.backlog) - self.backlog_at, False)
+            self.backlog = None
         self.lost = True
         CONNECTIONS.remove(self.id)
         if self.timer is not None:

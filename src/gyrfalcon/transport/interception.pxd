@@ -24,7 +24,11 @@ cdef class Interceptors:
     cdef list answers               # `answered`
     cdef list refusals              # `refused`
     cdef bint sees_attempts
+    cdef list spare                 # interceptions of calls that are over, for others
+    cdef Py_ssize_t spare_count
 
+    cdef Interception take_spare(self)
+    cdef bint take_back(self, Interception used, Py_ssize_t holders) except -1
     cdef int begin(self, object call, object message) except -1
     cdef int tell_refused(self, str method, int code, bint registered) except -1
 
@@ -65,7 +69,7 @@ cdef class Interception:
     cdef bint taken                 # server: that was read
 
     cdef object advance(self)
-    cdef object step(self, object generator, object value)
+    cdef object run_on(self)
     cdef object step_slowly(self, object generator, object value)
     cdef int take_answer(self) except -1
     cdef int throw_on(self) except -1
@@ -76,6 +80,7 @@ cdef class Interception:
     cdef int hook_tail(self) except -1
     cdef int turn_back(self, CallOutcome outcome, list tail) except -1
     cdef int go_on(self) except -1
+    cdef int clear(self) except -1
     cdef int drop(self) except -1
     cdef object hook_request(self, object message)
     cdef object hook_reply(self, object message)

@@ -23,6 +23,7 @@ cdef extern from "Python.h":
     PySendResult PyIter_Send(object iterator, object value, PyObject **result) except? PYGEN_ERROR
     int PyContext_Enter(object context) except -1
     int PyContext_Exit(object context) except -1
+    Py_ssize_t Py_REFCNT(object held)
 
 cdef extern from *:
     """
@@ -34,8 +35,15 @@ log = logging.getLogger("gyrfalcon.server")
 
 cdef PyObject *NONE = <PyObject *> None
 
-cdef dict CODES = {int(code): code for code in StatusCode}
+cdef list CODES = sorted(StatusCode)      # each at its number's place
 cdef object UNKNOWN = StatusCode.UNKNOWN
+
+# Interceptions that are kept for other calls: as many as a turn of a busy loop has at a time.
+cdef Py_ssize_t MOST_SPARE = 64
+
+
+cdef object code_of(int status):
+    return CODES[status] if 0 <= status < len(CODES) else UNKNOWN
 
 
 cdef bint enter_context(object context) except? -1:
@@ -68,6 +76,7 @@ cdef class Interceptors:
         self.attempt_ends = self.hooks("attempt_ended")
         self.answers = self.hooks("answered")
         self.refusals = self.hooks("refused")
+        self.spare = [None] * MOST_SPARE
         self.sees_attempts = bool(self.attempt_starts or self.attempt_ends)
 
     def hooks(self, name):
@@ -79,11 +88,33 @@ cdef class Interceptors:
         """Begin to intercept a call with this request, None for a stream of them."""
         raise AssertionError("a side begins to intercept its calls")
 
+    cdef bint take_back(self, Interception used, Py_ssize_t holders) except -1:
+        """Keep an interception for another call, if its own is over and nobody but these holders
+        knows it: to make and free one costs a tenth of what two interceptors do. Whether it was
+        kept."""
+        if (Py_REFCNT(used) != holders or used.phase != OVER or used.depth or self.has_async
+                or self.spare is None or self.spare_count == MOST_SPARE):
+            return False
+        used.clear()
+        self.spare[self.spare_count] = used
+        self.spare_count += 1
+        return True
+
+    cdef Interception take_spare(self):
+        """One that was kept, as good as new; None when there is none."""
+        cdef Interception kept
+        if self.spare_count == 0:
+            return None
+        self.spare_count -= 1
+        kept = <Interception> self.spare[self.spare_count]
+        self.spare[self.spare_count] = None
+        return kept
+
     cdef int tell_refused(self, str method, int code, bint registered) except -1:
         """Server: a call was answered before its interceptors."""
         for hook in self.refusals:
             try:
-                hook(method, CODES.get(code, UNKNOWN), registered)
+                hook(method, code_of(code), registered)
             except Exception:
                 log.exception("%s: %s failed", method, hook.__qualname__)
         return 0
@@ -96,7 +127,7 @@ cdef class CallOutcome:
     @property
     def code(self):
         """The status code."""
-        return CODES.get(self.status, UNKNOWN)
+        return code_of(self.status)
 
     @property
     def message(self):
@@ -273,74 +304,71 @@ cdef class Interception:
     cdef object advance(self):
         """Run what can run now. Returns None when `phase` is CALLING, PAUSED or OVER; else what
         is to be awaited, and its end told to `resumed`."""
-        cdef Py_ssize_t depth
         self.running = True
         try:
             while True:
-                depth = self.depth
-                if self.stopped is not None:
-                    if self.phase == ENTERING:
-                        self.turn_back(self.stopped, None)
-                    self.stopped = None
-                if self.phase == ENTERING:
-                    if depth == self.interceptors.count:
-                        self.phase = CALLING
-                        return None
-                    start = self.interceptors.starts[depth]
-                    self.depth = depth + 1
-                    if start is None:
-                        continue
-                    try:
-                        generator = start(self)
-                    except BaseException as error:
-                        self.failed(error)
-                        continue
-                    self.entered[depth] = generator
-                    awaitable = self.step(generator, None)
-                elif self.phase == LEAVING:
-                    if depth == 0:
-                        self.phase = OVER
-                        return None
-                    if self.interceptors.has_replies and not self.hooked:
-                        self.hooked = True
-                        self.hook_tail()
-                    generator = self.entered[depth - 1]
-                    if generator is None:
-                        self.drop()
-                        continue
-                    awaitable = self.step(generator, self.outcome)
-                else:
-                    return None
-                if awaitable is not None:
-                    self.awaited = True
-                    return awaitable
+                try:
+                    return self.run_on()
+                except BaseException as error:
+                    self.failed(error)
         finally:
             self.running = False
 
-    cdef object step(self, object generator, object value):
-        """Let the innermost interceptor that was entered go on; an awaitable if it is to be
-        awaited."""
-        cdef PyObject *result = NULL
+    cdef object run_on(self):
+        """`advance`, until the innermost interceptor raises."""
+        cdef Interceptors interceptors = self.interceptors
+        cdef PyObject *result
         cdef PySendResult way
-        if self.thrown is not None or self.interceptors.has_async:
-            return self.step_slowly(generator, value)
-        try:
+        while True:
+            if self.stopped is not None:
+                if self.phase == ENTERING:
+                    self.turn_back(self.stopped, None)
+                self.stopped = None
+            if self.phase == ENTERING:
+                if self.depth == interceptors.count:
+                    self.phase = CALLING
+                    return None
+                start = interceptors.starts[self.depth]
+                self.depth += 1
+                if start is None:
+                    continue
+                generator = start(self)
+                self.entered[self.depth - 1] = generator
+                value = None
+            elif self.phase == LEAVING:
+                if self.depth == 0:
+                    self.phase = OVER
+                    return None
+                if interceptors.has_replies and not self.hooked:
+                    self.hooked = True
+                    self.hook_tail()
+                generator = self.entered[self.depth - 1]
+                if generator is None:
+                    self.drop()
+                    continue
+                value = self.outcome
+            else:
+                return None
+            if self.thrown is not None or interceptors.has_async:
+                awaitable = self.step_slowly(generator, value)
+                if awaitable is not None:
+                    self.awaited = True
+                    return awaitable
+                continue
+            result = NULL
             way = PyIter_Send(generator, value, &result)
-        except BaseException as failure:
-            self.failed(failure)
-            return None
-        if way == PYGEN_NEXT:
-            if self.phase != ENTERING or result != NONE or self.answer_given is not None:
-                self.yielded(<object> result)
-        elif self.answer_given is None and self.phase == LEAVING:
-            self.drop()
-        else:
-            self.ended()
-        give_up(result)
-        return None
+            if way == PYGEN_NEXT:
+                if self.phase != ENTERING or result != NONE or self.answer_given is not None:
+                    self.yielded(<object> result)
+            elif self.answer_given is None and self.phase == LEAVING:
+                self.drop()
+            else:
+                self.ended()
+            give_up(result)
 
     cdef object step_slowly(self, object generator, object value):
-        """The same, where an error is to be raised in there, or it may have to be awaited."""
+        """Let the innermost interceptor go on where an error is to be raised in there, or where it
+        may have to be awaited: what is to be, or None."""
         error, self.thrown = self.thrown, None
         if self.interceptors.awaiting[self.depth - 1]:
             return generator.asend(value) if error is None else generator.athrow(error)
@@ -467,6 +495,26 @@ cdef class Interception:
     cdef str name_of_innermost(self):
         """The class of the innermost interceptor that was entered."""
         return type(self.interceptors.interceptors[self.depth - 1]).__name__
+
+    cdef int clear(self) except -1:
+        """Forget the call; what was never set for it stays as it is."""
+        self.interceptors = None
+        self.owner = NULL
+        self.outcome = None
+        self.tail = None
+        self.hooked = False
+        self.thrown = None
+        self.stopped = None
+        self.answer_given = None
+        self.answer_initial = None
+        self.answer_trailing = None
+        self.pause = 0
+        self.attempt = 0
+        self.notes = None
+        self.message = None
+        self.taken = False
+        self.phase = ENTERING
+        return 0
 
     def close(self):
         """The call does not go on: end the generators."""
