@@ -15,10 +15,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from tests.abuse.families import CALM, HARMLESS, Family
+from tests.abuse.families import CALM, HARMLESS, MIB, Family
 from tests.abuse.neighbour import Experience, Neighbour
 from tests.abuse.target import Process
-from tests.abuse.verdicts import MIB, Verdict, attack
+from tests.abuse.verdicts import Verdict, attack
 
 REPORT = Path("build/reports/abuse.json")
 # The neighbour's p99 under attack, in terms of that without one.
