@@ -163,6 +163,22 @@ class Attacker:
             if b"grpc-status" in fields
         }
 
+    @property
+    def received_data(self) -> int:
+        """Bytes in DATA frames."""
+        return sum(
+            len(payload) for kind, _, _, payload in self.all_frames() if kind is FrameType.DATA
+        )
+
+    def forget(self) -> None:
+        """Go on as if nothing had come so far."""
+        self._fields = {}
+        for kind, _, _, payload in self.all_frames()[self._decoded :]:
+            if kind is FrameType.HEADERS:
+                self._decoder.decode(payload, raw=True)
+        self._taken.clear()
+        self._decoded = 0
+
     def ended(self, stream_id: int) -> bool:
         """Whether the peer has ended a stream, in whichever way."""
         return any(

@@ -60,6 +60,8 @@ class Answer:
     lives: bool = False
     """Whether the connection does."""
     settings: bytes = b""
+    reads: bool = True
+    """Whether the server reads what it is told while it answers."""
     credit: int = 0
     """So many windows of one byte for each request."""
     most_bytes: int = 4 * MIB
@@ -165,6 +167,20 @@ REQUEST_BYTES = 12
 
 ANSWERS = (
     ended_by("PING flood", "ping_rate", lambda _: repeated(PING, 20_000)),
+    Answer(
+        "PING flood, and nothing read",
+        lambda _: repeated(PING, 20_000),
+        Status.UNAVAILABLE,
+        by("ping_rate"),
+        reads=False,
+    ),
+    Answer(
+        "SETTINGS flood, and nothing read",
+        lambda _: repeated(SETTINGS, 10_000),
+        Status.UNAVAILABLE,
+        by("settings_rate"),
+        reads=False,
+    ),
     ended_by("SETTINGS flood", "settings_rate", lambda _: repeated(SETTINGS, 10_000)),
     ended_by(
         "GOAWAY flood",
@@ -377,7 +393,7 @@ class EvilServer:
 
     def _serve(self, connection: socket.socket) -> None:
         with connection:
-            peer = Attacker(connection, preface=PREFACE)
+            peer = Attacker(connection, preface=PREFACE, reads=self._answer.reads)
             peer.send(
                 frame(FrameType.SETTINGS, 0, 0, self._answer.settings)
                 + frame(FrameType.SETTINGS, ACK, 0)

@@ -1,7 +1,28 @@
 """The known ways to abuse an HTTP/2 server: what each sends, and what a correct server does.
 
 Each is a number of chunks of bytes for one connection whose settings are exchanged. All are
-bounded: a server without the limit in question would swallow them to the end, and live.
+bounded: a server without the limit in question would swallow them to the end, and live. The same by
+a bad server against a client is in `evil.py`. Where each is tested, T being tests/:
+
+| family | at a server | at a client |
+|---|---|---|
+| rapid reset, late resets, resets of one stream | CALM | evil.ANSWERS |
+| "made you reset", streams over the limit | CALM | a client opens the streams |
+| CONTINUATION floods, HPACK bombs | CALM, HARMLESS | evil.ANSWERS |
+| PING, SETTINGS, PRIORITY, WINDOW_UPDATE, empty frames | CALM | evil.ANSWERS |
+| floods by a peer that never reads | CALM | evil.ANSWERS |
+| tiny DATA, padding | CALM | evil.ANSWERS |
+| zero and one-byte windows | CALM, HARMLESS | evil.ANSWERS |
+| peers that take nothing, by the clock | T/connection/test_handshake.py | the same |
+| window overflow | CALM, test_states.py | evil.ANSWERS, test_states.py |
+| slow or silent handshakes, slow header blocks | T/endurance/test_silent.py, | |
+| | T/connection/test_handshake.py | T/connection/test_handshake.py |
+| exhausted descriptors in accept | T/endurance/test_descriptors.py | a client accepts nobody |
+| frames in every state of a stream | test_states.py | test_states.py |
+| decompression bombs, false prefixes | HARMLESS | evil.ANSWERS |
+| bad base64, paths, timeouts, encodings, statuses | HARMLESS | evil.ANSWERS |
+| log injection | test_logs.py | test_logs.py |
+| honest extremes | honest.py, T/core/test_gate.py | a server has the limits |
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ def test_the_call_ends_and_the_next_is_served(victim: Victim, answer: Answer, fa
     assert (outcome.code, outcome.reply) == (answer.code, "hello")
     assert server.connections == (1 if answer.lives else 2)
     assert outcome.limits == dict.fromkeys(answer.limits | answer.counts, 1)
-    if answer.limits:
+    # What waits for a server that does not read is lost with the connection.
+    if answer.limits and answer.reads:
         (name,) = answer.limits
         assert (11, name.encode()) in server.goaways
     assert outcome.growth <= answer.most_bytes

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -16,7 +16,7 @@ from google.protobuf.wrappers_pb2 import BytesValue
 
 import gyrfalcon as gyr
 from tests.abuse.attacker import attacking
-from tests.abuse.evil import Answer, answering, ending, head_of
+from tests.abuse.evil import Answer, Chunks, answering, ending, head_of
 from tests.abuse.families import data, request_head, whole_call
 from tests.call.service import SAFETY_NET_S, Calls, Stub
 from tests.core.wires import END_STREAM, FrameType, frame, message
@@ -160,7 +160,7 @@ def saying(sent: bytes, stream_id: int) -> list[bytes]:
 # DATA on stream 0: a client hangs up on that.
 NO_STREAM = data(0, b"x")
 UNKNOWN_ERROR = (b"grpc-status", b"2")
-ANSWERS = {
+ANSWERS: dict[str, Callable[[int], Chunks]] = {
     "grpc-message": ending(UNKNOWN_ERROR, (b"grpc-message", percent(RAW))),
     "long grpc-message": ending(UNKNOWN_ERROR, (b"grpc-message", percent(RAW * 50))),
     "grpc-message as it is": ending(UNKNOWN_ERROR, (b"grpc-message", FIELD * 100)),
