@@ -281,6 +281,7 @@ BOMBS = 20
 # The largest message twice, in pieces and as a whole, and the decoder's window. It is a matter of
 # the process and not of the connection: a loop inflates one message at a time.
 MOST_INFLATED = 12 * MIB
+SMALL_BOMBS = 100
 BOMB_NAMES = tuple(name for name in COMPRESSIONS.names() if name != "identity")
 
 
@@ -303,6 +304,19 @@ def decompression_bomb(name: str) -> Callable[[], Iterator[bytes]]:
         )
 
     return lambda: packs(one, BOMBS, 1)
+
+
+def small_bombs() -> Iterator[bytes]:
+    """Four kilobytes each, which inflate to just over the limit: many of them come in one read."""
+    packed = message(COMPRESSIONS.choose("gzip").compress(bytes(4 * MIB + 1)), 1)
+    return packs(
+        lambda number: (
+            request_head(number, "Unary", (b"grpc-encoding", b"gzip"))
+            + data(number, packed, END_STREAM)
+        ),
+        SMALL_BOMBS,
+        50,
+    )
 
 
 # ---------------------------------------------------------------------- requests that are none
@@ -491,6 +505,14 @@ HARMLESS = (
             most_bytes=MOST_INFLATED,
         )
         for name in BOMB_NAMES
+    ),
+    Family(
+        "small decompression bombs",
+        small_bombs,
+        status=Status.RESOURCE_EXHAUSTED,
+        calls=SMALL_BOMBS,
+        counts=by("max_receive_bytes"),
+        most_bytes=MOST_INFLATED,
     ),
     Family(
         "bad base64",
