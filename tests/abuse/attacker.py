@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Self
 
+from hpack import Decoder
+
 from tests.call.service import SAFETY_NET_S
 from tests.core.wires import ACK, PREFACE, FrameType, frame, frames
 
@@ -29,6 +31,9 @@ class Attacker:
         self._received = bytearray()
         self._preface = preface
         self._taken: list[tuple[FrameType, int, int, bytes]] = []
+        self._decoder = Decoder()
+        self._decoded = 0
+        self._fields: dict[int, dict[bytes, bytes]] = {}
         self.gone = False
 
     @classmethod
@@ -137,6 +142,42 @@ class Attacker:
             for kind, _, stream_id, payload in self.all_frames()
             if kind is FrameType.RST_STREAM
         }
+
+    @property
+    def fields(self) -> dict[int, dict[bytes, bytes]]:
+        """The fields of the heads and trailers of each stream: every block is in one frame."""
+        taken = self.all_frames()
+        for kind, _, stream_id, payload in taken[self._decoded :]:
+            if kind is FrameType.HEADERS:
+                pairs = self._decoder.decode(payload, raw=True)
+                self._fields.setdefault(stream_id, {}).update((one[0], one[1]) for one in pairs)
+        self._decoded = len(taken)
+        return self._fields
+
+    @property
+    def statuses(self) -> dict[int, bytes]:
+        """The `grpc-status` of each stream that has one."""
+        return {
+            stream_id: fields[b"grpc-status"]
+            for stream_id, fields in self.fields.items()
+            if b"grpc-status" in fields
+        }
+
+    @property
+    def received_data(self) -> int:
+        """Bytes in DATA frames."""
+        return sum(
+            len(payload) for kind, _, _, payload in self.all_frames() if kind is FrameType.DATA
+        )
+
+    def forget(self) -> None:
+        """Go on as if nothing had come so far."""
+        self._fields = {}
+        for kind, _, _, payload in self.all_frames()[self._decoded :]:
+            if kind is FrameType.HEADERS:
+                self._decoder.decode(payload, raw=True)
+        self._taken.clear()
+        self._decoded = 0
 
     def ended(self, stream_id: int) -> bool:
         """Whether the peer has ended a stream, in whichever way."""

@@ -1,16 +1,40 @@
 """The known ways to abuse an HTTP/2 server: what each sends, and what a correct server does.
 
 Each is a number of chunks of bytes for one connection whose settings are exchanged. All are
-bounded: a server without the limit in question would swallow them to the end, and live.
+bounded: a server without the limit in question would swallow them to the end, and live. The same by
+a bad server against a client is in `evil.py`. Where each is tested, T being tests/:
+
+| family | at a server | at a client |
+|---|---|---|
+| rapid reset, late resets, resets of one stream | CALM | evil.ANSWERS |
+| "made you reset", streams over the limit | CALM | a client opens the streams |
+| CONTINUATION floods, HPACK bombs | CALM, HARMLESS | evil.ANSWERS |
+| PING, SETTINGS, PRIORITY, WINDOW_UPDATE, empty frames | CALM | evil.ANSWERS |
+| floods by a peer that never reads | CALM | evil.ANSWERS |
+| tiny DATA, padding | CALM | evil.ANSWERS |
+| zero and one-byte windows | CALM, HARMLESS | evil.ANSWERS |
+| peers that take nothing, by the clock | T/connection/test_handshake.py | the same |
+| window overflow | CALM, test_states.py | evil.ANSWERS, test_states.py |
+| slow or silent handshakes, slow header blocks | T/endurance/test_silent.py, | |
+| | T/connection/test_handshake.py | T/connection/test_handshake.py |
+| exhausted descriptors in accept | T/endurance/test_descriptors.py | a client accepts nobody |
+| frames in every state of a stream | test_states.py | test_states.py |
+| decompression bombs, false prefixes | HARMLESS | evil.ANSWERS |
+| bad base64, paths, timeouts, encodings, statuses | HARMLESS | evil.ANSWERS |
+| log injection | test_logs.py | test_logs.py |
+| honest extremes | honest.py, T/core/test_gate.py | a server has the limits |
 """
 
 from __future__ import annotations
 
 import enum
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
+import gyrfalcon as gyr
+from gyrfalcon.rpc.compression import COMPRESSIONS
 from tests.core.wires import (
     END_STREAM,
     REQUEST_PAIRS,
@@ -20,6 +44,8 @@ from tests.core.wires import (
     message,
 )
 
+Status = gyr.StatusCode
+MIB = 2**20
 STREAMS = 30_000
 PACK = 500
 END_HEADERS = 4
@@ -51,6 +77,13 @@ class Family:
     connection lives, and other calls on it are served."""
     resets: Code | None = None
     """The code with which streams are reset."""
+    status: gyr.StatusCode | None = None
+    """What each of the `calls` ends with."""
+    calls: int = 0
+    counts: frozenset[str] = frozenset()
+    """Limits that fail calls alone."""
+    most_bytes: int = 4 * MIB
+    """Of memory that one such connection may have the server hold (docs/explanation/attacks.md)."""
     reads: bool = True
     """Whether the attacker reads what it is sent."""
     settings: bytes = b""
@@ -62,10 +95,16 @@ def by(*names: str) -> frozenset[str]:
     return frozenset(names)
 
 
-def request_head(stream_id: int, method: str = "Unary", *, end: bool = False) -> bytes:
-    path = f"/tests.Calls/{method}".encode()
+def request_head(
+    stream_id: int,
+    method: str = "Unary",
+    *more: tuple[bytes, bytes],
+    path: bytes | None = None,
+    end: bool = False,
+) -> bytes:
+    path = f"/tests.Calls/{method}".encode() if path is None else path
     pairs = [(name, path if name == b":path" else value) for name, value in REQUEST_PAIRS]
-    return head(stream_id, pairs, end=end)
+    return head(stream_id, [*pairs, *more], end=end)
 
 
 class Heads:
@@ -236,6 +275,100 @@ def false_prefix() -> Iterator[bytes]:
     return packs(lambda number: open_one(number) + data(number, body), 900, 100)
 
 
+# What inflates to this is packed to a thousandth of it, or less.
+BOMB_BYTES = 64 * 2**20
+BOMBS = 20
+# The largest message twice, in pieces and as a whole, and the decoder's window. It is a matter of
+# the process and not of the connection: a loop inflates one message at a time.
+MOST_INFLATED = 12 * MIB
+SMALL_BOMBS = 100
+BOMB_NAMES = tuple(name for name in COMPRESSIONS.names() if name != "identity")
+
+
+@cache
+def packed_bomb(name: str) -> bytes:
+    """A message of zeros, compressed."""
+    compression = COMPRESSIONS.get(name)
+    assert compression is not None
+    return message(compression.compress(bytes(BOMB_BYTES)), 1)
+
+
+def decompression_bomb(name: str) -> Callable[[], Iterator[bytes]]:
+    def one(stream_id: int) -> bytes:
+        body = packed_bomb(name)
+        pieces = [body[at : at + 16_000] for at in range(0, len(body), 16_000)]
+        return (
+            request_head(stream_id, "Unary", (b"grpc-encoding", name.encode()))
+            + b"".join(data(stream_id, piece) for piece in pieces)
+            + data(stream_id, b"", END_STREAM)
+        )
+
+    return lambda: packs(one, BOMBS, 1)
+
+
+def small_bombs() -> Iterator[bytes]:
+    """Four kilobytes each, which inflate to just over the limit: many of them come in one read."""
+    packed = message(COMPRESSIONS.choose("gzip").compress(bytes(4 * MIB + 1)), 1)
+    return packs(
+        lambda number: (
+            request_head(number, "Unary", (b"grpc-encoding", b"gzip"))
+            + data(number, packed, END_STREAM)
+        ),
+        SMALL_BOMBS,
+        50,
+    )
+
+
+# ---------------------------------------------------------------------- requests that are none
+
+BAD_CALLS = 500
+
+
+def whole_call(stream_id: int, *more: tuple[bytes, bytes], path: bytes | None = None) -> bytes:
+    """A unary call that has all it needs."""
+    return request_head(stream_id, "Unary", *more, path=path) + data(
+        stream_id, message(b""), END_STREAM
+    )
+
+
+def in_turn(cases: Sequence[bytes], one: Callable[[int, bytes], bytes]) -> Iterator[bytes]:
+    """Calls that go through the cases again and again."""
+    return packs(lambda number: one(number, cases[number // 2 % len(cases)]), BAD_CALLS, 100)
+
+
+def with_field(name: bytes, *values: bytes) -> Callable[[], Iterator[bytes]]:
+    return lambda: in_turn(values, lambda number, value: whole_call(number, (name, value)))
+
+
+def with_path(*paths: bytes) -> Callable[[], Iterator[bytes]]:
+    return lambda: in_turn(paths, lambda number, path: whole_call(number, path=path))
+
+
+def with_body(*bodies: bytes) -> Callable[[], Iterator[bytes]]:
+    return lambda: in_turn(
+        bodies, lambda number, body: request_head(number) + data(number, body, END_STREAM)
+    )
+
+
+UNKNOWN_PATHS = (
+    b"/",
+    b"//",
+    b"/tests.Calls",
+    b"/tests.Calls/",
+    b"//tests.Calls/Unary",
+    b"/tests.Calls/Unary/",
+    b"/tests.Calls/unary",
+    b"/tests.Calls/Unary?x=1",
+    b"/tests.Calls/%55nary",
+    b"/../tests.Calls/Unary",
+    b"/tests.Calls/__init__",
+    b"/tests.Calls/" + b"x" * 4000,
+    b"/\xff\xfe\x9b2J",
+)
+BAD_TIMEOUTS = (b"", b"1", b"S", b"123456789S", b"1s", b"-1S", b"+1S", b"1.5S", b"1e3S", b"\xb2S")
+BAD_BASE64 = (b"?", b"AAAA=AAA", b"A", b"A===", b"AAAA\xff", b"AA AA", b"Zm=9v")
+
+
 # Which comes first depends on how they are read: three PINGs too soon are two strikes too many.
 PINGED = by("ping_rate", "too_many_pings", "min_ping_interval")
 
@@ -339,9 +472,89 @@ CALM = (
 """Those that go on until the connection is ended."""
 
 HARMLESS = (
-    Family("HPACK bomb by bytes", bomb_by_bytes, resets=Code.INTERNAL_ERROR),
-    Family("HPACK bomb by fields", bomb_by_fields, resets=Code.INTERNAL_ERROR),
+    *(
+        Family(name, chunks, counts=by("max_metadata_bytes"), resets=Code.INTERNAL_ERROR)
+        for name, chunks in (
+            ("HPACK bomb by bytes", bomb_by_bytes),
+            ("HPACK bomb by fields", bomb_by_fields),
+        )
+    ),
     Family("zero windows", zero_window, settings=settings_frame((4, 0)), handlers=900),
     Family("false length prefixes", false_prefix, handlers=900),
+    Family(
+        "length prefixes over the limit",
+        with_body(b"\0\xff\xff\xff\xff", b"\1\x80\0\0\0x", b"\0\x00\x40\x00\x01xyz"),
+        counts=by("max_receive_bytes"),
+        status=Status.RESOURCE_EXHAUSTED,
+        calls=BAD_CALLS,
+    ),
+    Family(
+        "messages that are cut short",
+        with_body(b"\0", b"\0\0\0\0", b"\0\0\0\0\1", b"\0\0\0\0\5xyz", b"\1\0\x3f\0\0xyz"),
+        status=Status.INTERNAL,
+        calls=BAD_CALLS,
+    ),
+    Family(
+        "flags that are none",
+        with_body(b"\2\0\0\0\0", b"\xff\0\0\0\1x"),
+        status=Status.INTERNAL,
+        calls=BAD_CALLS,
+    ),
+    *(
+        Family(
+            f"decompression bombs: {name}",
+            decompression_bomb(name),
+            counts=by("max_receive_bytes"),
+            status=Status.RESOURCE_EXHAUSTED,
+            calls=BOMBS,
+            most_bytes=MOST_INFLATED,
+        )
+        for name in BOMB_NAMES
+    ),
+    Family(
+        "small decompression bombs",
+        small_bombs,
+        status=Status.RESOURCE_EXHAUSTED,
+        calls=SMALL_BOMBS,
+        counts=by("max_receive_bytes"),
+        most_bytes=MOST_INFLATED,
+    ),
+    Family(
+        "bad base64",
+        with_field(b"token-bin", *BAD_BASE64),
+        status=Status.INTERNAL,
+        calls=BAD_CALLS,
+    ),
+    Family(
+        "paths that nobody serves",
+        with_path(*UNKNOWN_PATHS),
+        status=Status.UNIMPLEMENTED,
+        calls=BAD_CALLS,
+    ),
+    Family(
+        "paths that HTTP forbids",
+        with_path(b"", b"tests.Calls/Unary", b"*", b"/tests.Calls/\x1b[2J", b"/a\nb", b"/a\0"),
+        resets=Code.PROTOCOL_ERROR,
+    ),
+    Family(
+        "fields that HTTP forbids",
+        with_field(b"key", b"a\nb", b"a\r\nb: c", b"\x1b[31m", b"a\0b", b"\x7f"),
+        resets=Code.PROTOCOL_ERROR,
+    ),
+    Family(
+        "bad timeouts",
+        with_field(b"grpc-timeout", *BAD_TIMEOUTS),
+        status=Status.INTERNAL,
+        calls=BAD_CALLS,
+    ),
+    Family(
+        "unknown encodings",
+        with_field(b"grpc-encoding", b"br", b"", b"GZIP", b"gzip,gzip", b"x" * 4000, b"\xff\x9b"),
+        status=Status.UNIMPLEMENTED,
+        calls=BAD_CALLS,
+    ),
 )
 """Those that the connection survives."""
+
+WARM_UP = CALM[:2] + tuple(family for family in HARMLESS if "HPACK" not in family.name)[:8]
+"""What the first of a kind allocates is not the cost of one more."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.abuse.families import CALM, HARMLESS, Family
+from tests.abuse.honest import HONEST, Honest, use
 from tests.abuse.neighbour import Neighbour
 from tests.abuse.target import Process
 from tests.abuse.verdicts import attack
@@ -25,3 +26,8 @@ def test_a_neighbour_is_served_meanwhile(target: Process) -> None:
     experience = neighbour.leave()
     assert experience.errors == []
     assert len(experience.took) > 1
+
+
+@pytest.mark.parametrize("honest", HONEST, ids=lambda honest: honest.name)
+def test_honest_extremes_are_not_punished(target: Process, honest: Honest) -> None:
+    assert use(target, honest, honest.few) == []

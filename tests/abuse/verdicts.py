@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+import gyrfalcon as gyr
 from tests.abuse.attacker import Attacker, attacking
-from tests.abuse.families import Code, Family, data, request_head
+from tests.abuse.families import MIB, Code, Family, data, request_head
 from tests.abuse.target import STREAM_LIMIT, Process
 from tests.core.wires import END_STREAM, FrameType, message
 
-MIB = 2**20
-# One attacking connection may have the server hold this much (docs/explanation/attacks.md).
-MOST_BYTES = 4 * MIB
 # The connection on which the verdict is asked for last, after everything that was sent before.
 LAST_STREAM = 2_000_001
 
@@ -24,6 +22,7 @@ class Verdict:
     family: str
     goaway: str | None = None
     resets: dict[str, int] = field(default_factory=dict)
+    statuses: dict[str, int] = field(default_factory=dict)
     limits: dict[str, int] = field(default_factory=dict)
     most_handlers: int = 0
     growth: int = 0
@@ -45,6 +44,12 @@ def attack(target: Process, family: Family) -> Verdict:
             attacker.round_trip()
             if family.handlers:
                 target.wait_for_handlers(family.handlers)
+            while len(attacker.statuses) < family.calls and attacker.wait():
+                pass
+            verdict.statuses = {
+                gyr.StatusCode(int(status)).name: count
+                for status, count in Counter(attacker.statuses.values()).items()
+            }
             serve_another(attacker, verdict)
         during = target.figures()
         note(verdict, family, attacker)
@@ -96,11 +101,15 @@ def judge(verdict: Verdict, family: Family) -> None:
             faults.append(f"GOAWAY: {verdict.goaway}")
         if not family.limits & verdict.limits.keys():
             faults.append(f"no counter of {sorted(family.limits)}")
+    if missing := family.counts - verdict.limits.keys():
+        faults.append(f"no counter of {sorted(missing)}")
     if family.resets is not None and family.resets.name not in verdict.resets:
         faults.append(f"no stream was reset with {family.resets.name}")
+    if family.status is not None and verdict.statuses != {family.status.name: family.calls}:
+        faults.append(f"the calls ended with {verdict.statuses}")
     if verdict.most_handlers > STREAM_LIMIT:
         faults.append(f"{verdict.most_handlers} handlers ran")
-    if verdict.growth > MOST_BYTES:
+    if verdict.growth > family.most_bytes:
         faults.append(f"{verdict.growth / MIB:.1f} MiB held")
-    if verdict.left > MOST_BYTES:
+    if verdict.left > family.most_bytes:
         faults.append(f"{verdict.left / MIB:.1f} MiB kept")
