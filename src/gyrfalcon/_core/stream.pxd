@@ -149,6 +149,7 @@ cdef class Stream:
     cdef int discard_input(self) except -1
     cdef int submit_head(self, Fields fields, Fields extra, bint end) except -1
     cdef int append_message(self, bytes data, bint compressed) except -1
+    cdef int make_room(self, size_t length) except -1
     cdef int append_copy(self, const uint8_t *data, size_t length) except -1
     cdef int append_reference(self, bytes data) except -1
     cdef int end_data(self, Fields trailers, Fields extra) except -1

@@ -65,7 +65,7 @@ cdef Py_ssize_t PARTIAL_GROWTH = 4
 cdef size_t HIGH_MARK = 64 * 1024
 cdef size_t LOW_MARK = 16 * 1024
 cdef size_t QUEUED = 1024 * 1024
-cdef size_t SMALL_MARK = 1024
+cdef size_t SMALL_MARK = 512
 
 
 cdef class CompressedMessage:
@@ -480,6 +480,7 @@ cdef class Stream:
         prefix[4] = <uint8_t> length
         self.last_size = length
         self.sent_message_bytes += length
+        self.make_room(5 + (length if length <= COPY_LIMIT else 0))
         self.append_copy(prefix, 5)
         if length <= COPY_LIMIT:
             self.append_copy(<uint8_t *> PyBytes_AS_STRING(data), length)
@@ -488,29 +489,39 @@ cdef class Stream:
         self.out_last.messages += 1
         return self.resume()
 
-    cdef int append_copy(self, const uint8_t *data, size_t length) except -1:
+    cdef int make_room(self, size_t length) except -1:
+        """Have so many bytes fit into the last segment."""
         cdef Segment *last = self.out_last
-        cdef size_t capacity
-        if last == NULL or last.owner != NULL or last.capacity - last.length < length:
+        cdef size_t capacity = length
+        if last != NULL and last.owner == NULL and last.capacity - last.length >= length:
+            return 0
+        if self.link == NULL or self.link.queued <= QUEUED:
             # The first segment of a stream is small (a unary message and its prefix); a stream
-            # of messages fills larger ones, up to a frame's size.
+            # of messages fills larger ones, up to a frame's size. In a crowd there is none to
+            # follow soon.
             capacity = 128 if last == NULL else min(
                 SEGMENT_SIZE, max(<size_t> 1024, 4 * last.capacity))
             capacity = max(length, capacity)
-            last = <Segment *> malloc(sizeof(Segment) + capacity)
-            if last == NULL:
-                raise MemoryError()
-            last.owner = NULL
-            last.data = <uint8_t *> last + sizeof(Segment)
-            last.capacity = capacity
-            last.length = last.offset = 0
-            last.messages = 0
-            last.next = NULL
-            if self.out_last == NULL:
-                self.out_first = last
-            else:
-                self.out_last.next = last
-            self.out_last = last
+        last = <Segment *> malloc(sizeof(Segment) + capacity)
+        if last == NULL:
+            raise MemoryError()
+        last.owner = NULL
+        last.data = <uint8_t *> last + sizeof(Segment)
+        last.capacity = capacity
+        last.length = last.offset = 0
+        last.messages = 0
+        last.next = NULL
+        if self.out_last == NULL:
+            self.out_first = last
+        else:
+            self.out_last.next = last
+        self.out_last = last
+        return 0
+
+    cdef int append_copy(self, const uint8_t *data, size_t length) except -1:
+        cdef Segment *last
+        self.make_room(length)
+        last = self.out_last
         memcpy(<uint8_t *> last.data + last.length, data, length)
         last.length += length
         self.out_bytes += length

@@ -710,7 +710,18 @@ cdef class Call(Nested):
         return self.trailing
 
     cdef object read_status(self):
-        """The Status of a call that is over."""
+        """The Status of a call that is over. One reply that came with OK is read for it: when that
+        cannot be, its error is the status."""
+        if (self.outcome.code == OK and not self.server_streaming and not self.reply_taken
+                and self.kept is None and self.has_reply()):
+            try:
+                self.kept = [self.decode_reply()]
+            except RpcError as error:
+                self.outcome = made(int(error.code), error.message)
+            except Exception as error:
+                # Of a compression of the program's own.
+                self.local_error = error
+                self.outcome = made(UNKNOWN, f"{type(error).__name__}: {error}")
         return make_status(self.outcome)
 
     # ------------------------------------------------------------------ steps that are waited for

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import zlib
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -14,6 +15,9 @@ _GZIP_WBITS: Final = 31
 # RFC 8878 3.1.1.1.2 asks decoders for windows of 8 MiB; the format ends at 2 GiB.
 _ZSTD_WINDOW_LOG: Final = 23
 _ZSTD_WINDOW_LOG_MAX: Final = 31
+# Messages that may grow more than so many times are inflated in parts, of that many bytes.
+_FAR: Final = 16
+_PART: Final = 256 * 1024
 
 
 class CorruptMessageError(Exception):
@@ -71,7 +75,7 @@ class _ZlibCompression:
     def decompress(self, data: bytes, limit: int, /) -> bytes:
         inflater = zlib.decompressobj(self._wbits)
         try:
-            message = inflater.decompress(data, limit + 1)
+            message = _inflate(inflater, lambda: inflater.unconsumed_tail, self.name, data, limit)
         except zlib.error as error:
             raise CorruptMessageError(f"{self.name} message is damaged: {error}") from None
         return _whole(self.name, message, limit, data, inflater)
@@ -150,7 +154,7 @@ class ZstdCompression:
             options={zstd.DecompressionParameter.window_log_max: window_log}
         )
         try:
-            message = inflater.decompress(data, limit + 1)
+            message = _inflate(inflater, lambda: b"", self.name, data, limit)
         except zstd.ZstdError as error:
             raise CorruptMessageError(f"zstd message is damaged: {error}") from None
         return _whole(self.name, message, limit, data, inflater)
@@ -174,6 +178,30 @@ def _zstd() -> Any:
     else:
         from backports import zstd
     return zstd
+
+
+def _inflate(
+    inflater: Any, rest: Callable[[], bytes], name: str, data: bytes, limit: int
+) -> bytes:
+    """What `data` inflates to; `rest` gives what the inflater has not taken of it.
+
+    Where that may be many times as long it is put together last, so that a bomb is held once.
+    """
+    if len(data) * _FAR > limit:
+        message: bytes = inflater.decompress(data, limit + 1)
+        return message
+    parts: list[bytes] = []
+    size = 0
+    part = inflater.decompress(data, min(_PART, limit + 1))
+    while part:
+        parts.append(part)
+        size += len(part)
+        if size > limit:
+            raise _too_large(name, limit)
+        if inflater.eof:
+            break
+        part = inflater.decompress(rest(), min(_PART, limit + 1 - size))
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _whole(name: str, message: bytes, limit: int, data: bytes, inflater: Any) -> bytes:

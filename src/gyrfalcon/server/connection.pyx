@@ -517,12 +517,14 @@ cdef class Worker:
                     call.complete(value)
                 self.current = call = None
                 since += 1
-                if since == CALLS_A_LOOK and driver.waiting and not self.parked:
+                if (since == CALLS_A_LOOK or driver.spent) and driver.waiting and not self.parked:
                     since = 0
+                    # Other connections have their turn; the task goes on in the next one.
+                    if driver.spent:
+                        return None
                     if began == 0:
                         began = driver.clock.now()
                     elif driver.clock.now() - began > TURN_SECONDS:
-                        # Other connections have their turn; the task goes on in the next one.
                         return None
                 if driver.waiting and not self.parked and self.asked_to_stop():
                     # The handler cancelled its own task, and returned before that took effect: it
