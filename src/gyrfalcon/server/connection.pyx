@@ -135,7 +135,7 @@ cdef class ServerDriver(CallHost):
         self.running -= 1
         if self.calls is not None:
             self.calls.running -= 1
-        if self.lost and self.running == 0:
+        if self.over and self.running == 0:
             self.server.connection_over(self)
         return 0
 

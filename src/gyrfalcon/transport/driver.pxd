@@ -23,6 +23,9 @@ cdef class Driver:
     cdef bint paused
     cdef bint flush_scheduled
     cdef readonly bint lost
+    cdef list leaving               # then: the streams that have not heard of it
+    cdef object loss                # and why
+    cdef bint over                  # all of them have
     cdef bint reported              # why the connection ends was logged
     cdef int held
     cdef object timer
@@ -59,6 +62,7 @@ cdef class Driver:
     cdef Py_ssize_t take(self, const uint8_t *data, Py_ssize_t size, bint in_turns) except -1
     cdef int take_piece(self, const uint8_t *data, Py_ssize_t size) except -1
     cdef int dispatch(self) except -1
+    cdef int hand_out(self, list ready) except -1
     cdef int changed(self) except -1
     cdef int flush(self) except -1
     cdef int set_deadline(self, Stream stream, double deadline) except -1
