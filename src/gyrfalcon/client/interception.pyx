@@ -231,19 +231,20 @@ cdef class ClientInterception(Interception):
         cdef list replies = []
         if call.stream is None or (call.outcome.code != 0 and not call.server_streaming):
             return replies
-        while call.stream.waiting_messages():
-            try:
+        try:
+            if not call.server_streaming:
+                return [call.decode_reply()] if call.stream.waiting_messages() else replies
+            while call.stream.waiting_messages():
                 replies.append(call.decode_reply())
-            except Exception as error:
-                if isinstance(error, RpcError):
-                    code, text = int(error.code), error.message
-                else:
-                    code, text = UNKNOWN, f"{type(error).__name__}: {error}"
-                    call.local_error = error
-                call.outcome = Outcome.__new__(Outcome)
-                set_outcome(call.outcome, code, text, None)
-                call.stream.discard_input()
-                break
+        except Exception as error:
+            if isinstance(error, RpcError):
+                code, text = int(error.code), error.message
+            else:
+                code, text = UNKNOWN, f"{type(error).__name__}: {error}"
+                call.local_error = error
+            call.outcome = Outcome.__new__(Outcome)
+            set_outcome(call.outcome, code, text, None)
+            call.stream.discard_input()
         return replies
 
     cdef str why_not_again(self):

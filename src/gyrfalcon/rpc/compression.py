@@ -180,9 +180,7 @@ def _zstd() -> Any:
     return zstd
 
 
-def _inflate(
-    inflater: Any, rest: Callable[[], bytes], name: str, data: bytes, limit: int
-) -> bytes:
+def _inflate(inflater: Any, rest: Callable[[], bytes], name: str, data: bytes, limit: int) -> bytes:
     """What `data` inflates to; `rest` gives what the inflater has not taken of it.
 
     Where that may be many times as long it is put together last, so that a bomb is held once.

@@ -28,8 +28,8 @@ log = logging.getLogger("gyrfalcon.transport")
 cdef Py_ssize_t READ_SIZE = 256 * 1024
 # One write hands this much to the transport before it looks whether the transport wants more.
 cdef size_t WRITE_SIZE = 256 * 1024
-# A loop has other connections: one that has more than this much work in what was read (seconds) goes
-# on after them. Read are up to 256 KiB, in which a peer can put 50 ms of work (HPACK bombs).
+# A loop has other connections: one that has more than this much work in what was read (seconds)
+# goes on after them. Read are up to 256 KiB, in which a peer can put 50 ms of work (HPACK bombs).
 cdef double TURN_SECONDS = 0.001
 # What is given to the core at a time before it is looked how long that took; twice as much next
 # time, where it was little.
