@@ -84,6 +84,7 @@ h2spec: $(VENV)/.with-test $(VENV)/.installed
 fuzz: $(VENV)/.with-build+test+fuzz $(VENV)/.installed
 	scripts/clang.sh
 	$(RUN) -m fuzz --seconds $(SECONDS) $(if $(TARGET),--target $(TARGET))
+	$(RUN) scripts/endurance_page.py
 
 # The corpus that is kept, from what was found since.
 fuzz-corpus: $(VENV)/.with-build+test+fuzz $(VENV)/.installed
@@ -101,10 +102,12 @@ dev-mode: $(VENV)/.with-test $(VENV)/.installed
 # Mixed load among faults, with a verdict and a picture in build/reports.
 soak: $(VENV)/.with-test+bench $(VENV)/.installed
 	$(RUN) -m tests.endurance.soak --minutes $(MINUTES) --picture build/reports/soak.png
+	$(RUN) scripts/endurance_page.py
 
 # Every known attack, longer than in the tests, with the neighbour's waiting times: build/reports/abuse.json.
 abuse: $(VENV)/.with-test+cli $(VENV)/.installed
 	$(RUN) -m tests.abuse
+	$(RUN) scripts/endurance_page.py
 
 bench: $(VENV)/.with-bench $(VENV)/.installed
 	$(RUN) -m benchmarks

@@ -2,8 +2,8 @@
 
     python -m fuzz [--seconds 60] [--target server ...] [--minimise]
 
-Builds the instrumented package first. A finding is kept in build/fuzz/crashes, and the report in
-build/reports/fuzz.json.
+Builds the instrumented package first. A finding is kept in build/fuzz/crashes, and the report on
+each target in build/reports/fuzz.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from fuzz import corpus
 from fuzz.build import BASE, ROOT, build, find_clang
 from fuzz.targets import DICTIONARIES, load
 
-REPORT = ROOT / "build" / "reports" / "fuzz.json"
+REPORTS = ROOT / "build" / "reports" / "fuzz"
 CRASHES = BASE / "crashes"
 LONGEST_INPUT = 4096
 # One input may take so long under the sanitisers; none takes a hundredth of it.
@@ -192,22 +192,17 @@ def main() -> int:
             inputs, size = Run(name, environment).minimise()
             print(f"{name}: {inputs} inputs, {size:,} bytes", flush=True)
         return 0
-    reports = {}
-    began = datetime.now(UTC)
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    clean = True
     for name in names:
-        reports[name] = Run(name, environment).fuzz(options.seconds)
-        show(name, reports[name])
-    clean = all(report["verdict"] == "no finding" for report in reports.values())
-    verdict = "no finding" if clean else "see the targets"
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    whole = {
-        "began": began.isoformat(timespec="seconds"),
-        "versions": versions(),
-        "targets": reports,
-        "verdict": verdict,
-    }
-    REPORT.write_text(json.dumps(whole, indent=2) + "\n")
-    print(f"{verdict}; {REPORT.relative_to(ROOT)}")
+        began = datetime.now(UTC).isoformat(timespec="seconds")
+        report = Run(name, environment).fuzz(options.seconds)
+        show(name, report)
+        clean &= report["verdict"] == "no finding"
+        # A file each: targets may be fuzzed side by side.
+        whole = {"target": name, "began": began, "versions": versions(), **report}
+        (REPORTS / f"{name}.json").write_text(json.dumps(whole, indent=2) + "\n")
+    print(f"{'no finding' if clean else 'see the targets'}; {REPORTS.relative_to(ROOT)}")
     return 0 if clean else 1
 
 

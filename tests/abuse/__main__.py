@@ -12,6 +12,7 @@ the machine was too busy for a verdict on times.
 from __future__ import annotations
 
 import json
+import platform
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -261,6 +262,7 @@ def main(seconds: float, only: str) -> None:
                 console.print(f"{one.many} × {one.name}, {took:.0f} s: {faults or 'served'}")
                 honest.append({"name": one.name, "count": one.many, "took": took, "faults": faults})
         target.stop()
+    report |= {"seconds": seconds, "only": only, "python": platform.python_version()}
     report["attacks"] = [asdict(row) for row in rows]
     report["honest"] = honest
     REPORT.parent.mkdir(parents=True, exist_ok=True)

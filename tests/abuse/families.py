@@ -278,9 +278,9 @@ def false_prefix() -> Iterator[bytes]:
 # What inflates to this is packed to a thousandth of it, or less.
 BOMB_BYTES = 64 * 2**20
 BOMBS = 20
-# The largest message twice, in pieces and as a whole, and the decoder's window. It is a matter of
-# the process and not of the connection: a loop inflates one message at a time.
-MOST_INFLATED = 12 * MIB
+# The largest message, in parts, and zstd's window as far as it was filled. It is a matter of the
+# process and not of the connection: a loop inflates one message at a time.
+MOST_INFLATED = 8 * MIB
 SMALL_BOMBS = 100
 BOMB_NAMES = tuple(name for name in COMPRESSIONS.names() if name != "identity")
 
