@@ -1,4 +1,4 @@
-"""What an interceptor sees of one call is its own, also when what is made for it serves many calls."""
+"""What an interceptor sees of one call is its own, also when what is made for it serves many."""
 
 from __future__ import annotations
 

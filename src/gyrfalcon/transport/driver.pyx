@@ -149,11 +149,13 @@ cdef class Driver:
             self.backlog_at = 0
             return
         if self.take(self.buffer_data, nbytes, self.takes_turns) < nbytes:
-            self.backlog = PyBytes_FromStringAndSize(
-                <char *> self.buffer_data + self.taken, nbytes - self.taken)
-            self.backlog_at = 0
-            self.transport.pause_reading()
-            self.loop.call_soon(self.take_backlog)
+            # Of a transport that was closed meanwhile nobody needs more.
+            if not self.transport.is_closing():
+                self.backlog = PyBytes_FromStringAndSize(
+                    <char *> self.buffer_data + self.taken, nbytes - self.taken)
+                self.backlog_at = 0
+                self.transport.pause_reading()
+                self.loop.call_soon(self.take_backlog)
         elif (nbytes <= SMALL_READ and self.lingering is not None and self.may_linger()
                 and not self.connection.closing):
             self.lingering.note_read(self.loop)
