@@ -158,6 +158,8 @@ def attack_server(target: Process, family: Family, seconds: float, baselines: Ba
         *(0, 0.0, 0.0, 0.0, 0.0, 0.0),
         sorted({fault for verdict in verdicts for fault in verdict.faults}),
     )
+    if family.limits and family.reads and all(verdict.lost for verdict in verdicts):
+        row.faults.append("no GOAWAY was ever read")
     return conclude(row, neighbour.leave(), baselines, share)
 
 

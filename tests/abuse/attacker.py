@@ -35,6 +35,8 @@ class Attacker:
         self._decoded = 0
         self._fields: dict[int, dict[bytes, bytes]] = {}
         self.gone = False
+        self.cut_off = False
+        """Whether the connection was reset: what the peer said last may be lost."""
 
     @classmethod
     def to(cls, port: int, *, reads: bool = True, settings: bytes = b"") -> Self:
@@ -56,6 +58,7 @@ class Attacker:
             return False
         except ConnectionError:
             data = b""
+            self.cut_off = True
         self._received += data
         self.gone = self.gone or not data
         return bool(data)
@@ -80,7 +83,7 @@ class Attacker:
                     # What it said before is still there.
                     while self._read():
                         pass
-                    self.gone = True
+                    self.gone = self.cut_off = True
         return not self.gone
 
     def send_all(self, chunks: Iterable[bytes]) -> bool:

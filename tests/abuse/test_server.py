@@ -14,6 +14,8 @@ from tests.abuse.verdicts import attack
 @pytest.mark.parametrize("family", CALM + HARMLESS, ids=lambda family: family.name)
 def test_it_is_survived(target: Process, family: Family) -> None:
     verdict = attack(target, family)
+    while family.reads and verdict.lost:
+        verdict = attack(target, family)
     assert verdict.faults == [], verdict
 
 

@@ -29,6 +29,8 @@ class Verdict:
     """Bytes of resident memory, at the peak."""
     left: int = 0
     """Bytes of it when the attacker was gone."""
+    lost: bool = False
+    """Whether the connection was reset before its GOAWAY was read."""
     faults: list[str] = field(default_factory=list)
 
 
@@ -86,6 +88,7 @@ def note(verdict: Verdict, family: Family, attacker: Attacker) -> None:
     if attacker.goaway is not None:
         code, data = attacker.goaway
         verdict.goaway = f"{Code(code).name} {data.decode('ascii', 'backslashreplace')}".strip()
+    verdict.lost = attacker.cut_off and verdict.goaway is None
     verdict.resets = {
         Code(code).name: count for code, count in Counter(attacker.resets.values()).items()
     }
@@ -95,9 +98,9 @@ def judge(verdict: Verdict, family: Family) -> None:
     faults = verdict.faults
     if family.limits:
         told = {f"ENHANCE_YOUR_CALM {name}" for name in family.limits}
-        # A close with bytes that were not read resets the connection, and what waited for a peer
-        # that did not read is lost with it.
-        if verdict.goaway not in told and (family.reads or verdict.goaway is not None):
+        # A close with bytes that were not read resets the connection, and what the peer had not
+        # read is lost with it: of one that does not read mostly, of another once in thousands.
+        if verdict.goaway not in told and not verdict.lost:
             faults.append(f"GOAWAY: {verdict.goaway}")
         if not family.limits & verdict.limits.keys():
             faults.append(f"no counter of {sorted(family.limits)}")
