@@ -126,6 +126,9 @@ cdef class ServerDriver(CallHost):
         self.server.connection_made(self)
         return 0
 
+    cdef bint may_tell_later(self) noexcept:
+        return True
+
     cdef int ended(self, object error) except -1:
         if self.running == 0:
             self.server.connection_over(self)

@@ -56,6 +56,7 @@ cdef class Driver:
 
     cdef Sink accept(self, Stream stream)
     cdef bint may_linger(self) noexcept
+    cdef bint may_tell_later(self) noexcept
     cdef int made(self) except -1
     cdef int received(self) except -1
     cdef int ended(self, object error) except -1

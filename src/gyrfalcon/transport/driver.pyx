@@ -100,6 +100,10 @@ cdef class Driver:
         """Whether the loop may poll without sleep for what comes next."""
         return True
 
+    cdef bint may_tell_later(self) noexcept:
+        """Whether streams of a connection that is lost may hear of it some turns later."""
+        return False
+
     cdef int time_came(self, int which, double now) except -1:
         """What `set_due` was told is due now."""
         return 0
@@ -231,11 +235,16 @@ cdef class Driver:
         """asyncio: the transport is gone."""
         if self.lost:
             return
-        if self.backlog is not None:
+        if self.backlog is not None and not self.connection.closing:
             # It came before the end.
-            self.take(<const uint8_t *> PyBytes_AS_STRING(self.backlog) + self.backlog_at,
-                      len(self.backlog) - self.backlog_at, False)
-            self.backlog = None
+            self.held += 1
+            try:
+                self.take_piece(<const uint8_t *> PyBytes_AS_STRING(self.backlog) + self.backlog_at,
+                                len(self.backlog) - self.backlog_at)
+                self.received()
+            finally:
+                self.held -= 1
+        self.backlog = None
         self.lost = True
         CONNECTIONS.remove(self.id)
         if self.timer is not None:
@@ -249,7 +258,7 @@ cdef class Driver:
     def tell_streams(self):
         """The connection is lost: tell its streams, and when all of them know, its owner."""
         cdef list told = self.leaving
-        if self.takes_turns and len(told) > TOLD_A_TURN:
+        if len(told) > TOLD_A_TURN and self.takes_turns and self.may_tell_later():
             self.leaving = told[TOLD_A_TURN:]
             self.hand_out(told[:TOLD_A_TURN])
             self.loop.call_soon(self.tell_streams)
