@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import stat
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -36,6 +37,10 @@ def in_time(record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith("Executing %s took")
 
 
+# Shells have programs that they start in the background ignore it, and so would those that tests
+# start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 logging.getLogger("asyncio").addFilter(in_time)
 # No time limit for an example, for the same reason.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
