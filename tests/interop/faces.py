@@ -30,6 +30,10 @@ Pair = tuple[str, str | bytes]
 AnyMethod = gyr.Method[Any, Any]
 
 
+class StatusLost(Exception):
+    """A fault of the client's library: it does not say how a call ended. The case is run again."""
+
+
 class CallFailed(Exception):
     """A call ended with another status than OK, or before its requests were sent."""
 

@@ -8,9 +8,10 @@ import time
 import traceback
 
 from tests.interop import cases, flags
-from tests.interop.faces import CallFailed, Face
+from tests.interop.faces import CallFailed, Face, StatusLost
 
 ALL = "all"
+ATTEMPTS = 5
 
 
 def named(text: str) -> list[str]:
@@ -24,6 +25,16 @@ def named(text: str) -> list[str]:
     return names
 
 
+def run_case(face: Face, setting: cases.Setting, name: str) -> None:
+    """One case, and again where the client's own library has lost how it ended."""
+    for attempts_left in range(ATTEMPTS - 1, -1, -1):
+        try:
+            return face.run(cases.ALL[name](setting))
+        except StatusLost:
+            if not attempts_left:
+                raise
+
+
 def run_cases(face: Face, arguments: argparse.Namespace) -> int:
     """The number of cases that failed, as an exit status."""
     setting = cases.Setting(face, flags.soak_options(arguments))
@@ -32,7 +43,7 @@ def run_cases(face: Face, arguments: argparse.Namespace) -> int:
         started = time.perf_counter()
         error = reason = None
         try:
-            face.run(cases.ALL[name](setting))
+            run_case(face, setting, name)
         except Exception as caught:
             error = caught
             reason = str(caught) if isinstance(caught, (AssertionError, CallFailed)) else None
