@@ -378,12 +378,13 @@ class EvilServer:
         """What each client that hung up said last."""
         self.connections = 0
         self._calls = 0
+        self._closing = False
         self._threads[0].start()
 
     def _accept(self) -> None:
         while True:
             connection, _ = self._listening.accept()
-            if self._listening.getblocking() is False:
+            if self._closing:
                 connection.close()
                 return
             self.connections += 1
@@ -424,7 +425,7 @@ class EvilServer:
 
     def stop(self) -> None:
         """When every client has gone."""
-        self._listening.setblocking(False)
+        self._closing = True
         socket.create_connection(("127.0.0.1", self.port)).close()
         for thread in self._threads:
             thread.join()
