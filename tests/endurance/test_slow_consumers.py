@@ -8,8 +8,8 @@ from tests.endurance.memory import KIB, MIB
 from tests.endurance.programs import report_of, serving
 
 TOTAL = 1024 * MIB
-# Of messages of a megabyte threads that hand them over hold 23 MiB, and once in ten runs, by malloc's
-# arenas, 35.
+# Of messages of a megabyte threads that hand them over hold 23 MiB, and once in ten runs 35: malloc
+# has an arena for each thread.
 MOST_GROWTH = 48 * MIB
 
 # What may be under way in one direction: the stream's window and what waits for it to open.
