@@ -18,6 +18,7 @@ from typing import Any
 from google.protobuf.wrappers_pb2 import BytesValue
 
 import gyrfalcon as gyr
+from gyrfalcon.transport.loops import freeze_heap
 from tests.call.service import Calls
 from tests.endurance.memory import read_status, resident_bytes
 from tests.endurance.programs import ROOT
@@ -98,6 +99,8 @@ async def serve() -> None:
         lambda: asyncio.StreamReaderProtocol(lines), sys.stdin
     )
     async with server:
+        # As Server.run does.
+        freeze_heap()
         print(await server.listen("127.0.0.1:0"), flush=True)
         peak = Growth()
         while line := await lines.readline():

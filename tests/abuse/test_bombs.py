@@ -5,18 +5,17 @@ from __future__ import annotations
 
 import asyncio
 import tracemalloc
-import zlib
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
 
 import gyrfalcon as gyr
-from gyrfalcon.rpc.compression import COMPRESSIONS, MessageTooLargeError
+from gyrfalcon.rpc.compression import COMPRESSIONS, GZIP, MessageTooLargeError
 from tests.abuse.attacker import attacking
 from tests.abuse.evil import ANSWERS, Answer, answering
 from tests.abuse.families import BOMB_BYTES, BOMB_NAMES, MIB, data, request_head
+from tests.call.inflating import ALLOWANCE, InParts, Whole, add
 from tests.call.service import SAFETY_NET_S, Calls, Stub
 from tests.core.wires import END_STREAM, message
 
@@ -56,45 +55,18 @@ def test_a_bomb_is_not_held_twice(name: str) -> None:
     assert peak <= LIMIT + MIB
 
 
-class Counting:
-    """A compression that notes in which turn of the loop each message was inflated."""
-
-    name = "counting"
-
-    def __init__(self) -> None:
-        self.turn = 0
-        self.inflated: Counter[int] = Counter()
-
-    def compress(self, data: bytes, /) -> bytes:
-        return zlib.compress(data)
-
-    def decompress(self, data: bytes, limit: int, /) -> bytes:
-        self.inflated[self.turn] += 1
-        if data == LARGE:
-            return BytesValue(value=bytes(MIB)).SerializeToString()
-        raise MessageTooLargeError("a bomb")
-
-    def tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.turn += 1
-        loop.call_soon(self.tick, loop)
+BOMBS = 50
+BOMB = GZIP.compress(bytes(LIMIT + 1))
+LARGE = GZIP.compress(BytesValue(value=bytes(MIB)).SerializeToString())
 
 
-@pytest.fixture
-def counting(monkeypatch: pytest.MonkeyPatch) -> Counting:
-    found = Counting()
-    monkeypatch.setattr(COMPRESSIONS, "_by_name", dict(COMPRESSIONS._by_name))
-    monkeypatch.setattr(COMPRESSIONS, "accept_encoding", COMPRESSIONS.accept_encoding)
-    COMPRESSIONS.register(found)
-    return found
-
-
-def send_bombs(port: int) -> None:
-    """Calls that come in one read, of four kilobytes each as those of gzip that reach the limit."""
+def send_bombs(port: int, encoding: bytes) -> None:
+    """Calls that come in one read, of four kilobytes each."""
     with attacking(port) as attacker:
         attacker.send(
             b"".join(
-                request_head(number, "Unary", (b"grpc-encoding", b"counting"))
-                + data(number, message(bytes(1000), 1), END_STREAM)
+                request_head(number, "Unary", (b"grpc-encoding", encoding))
+                + data(number, message(BOMB, 1), END_STREAM)
                 for number in range(1, 2 * BOMBS, 2)
             )
         )
@@ -102,15 +74,13 @@ def send_bombs(port: int) -> None:
             assert attacker.wait()
 
 
-LARGE = b"large"
-
-
-def send_large(port: int) -> None:
+def send_large(port: int, encoding: bytes) -> None:
     """Messages of one stream that come in one read and inflate to a megabyte each."""
     with attacking(port) as attacker:
         attacker.send(
-            request_head(1, "ClientStream", (b"grpc-encoding", b"counting"))
-            + data(1, message(LARGE, 1) * BOMBS, END_STREAM)
+            request_head(1, "ClientStream", (b"grpc-encoding", encoding))
+            + b"".join(data(1, message(LARGE, 1)) for _ in range(BOMBS))
+            + data(1, b"", END_STREAM)
         )
         while not attacker.statuses:
             assert attacker.wait()
@@ -128,20 +98,20 @@ async def unary(request: BytesValue, ctx: gyr.ServerContext) -> BytesValue:
     return request
 
 
-# A message that inflates to 4 MiB takes 4 to 8 ms: a neighbour waits for all that go in one turn.
-BOMBS = 50
-MOST_A_TURN = 4
-
-
 @pytest.mark.anyio
-@pytest.mark.parametrize("send", [send_bombs, send_large])
+@pytest.mark.parametrize("compression", [Whole, InParts])
+@pytest.mark.parametrize(("send", "size"), [(send_bombs, LIMIT), (send_large, MIB)])
 async def test_the_loop_turns_between_bombs(
-    counting: Counting, send: Callable[[int], None]
+    compression: type[Whole],
+    send: Callable[[int, bytes], None],
+    size: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    loop = asyncio.get_running_loop()
+    """4 MiB take 3 ms or longer: a neighbour waits for all that is inflated in one turn."""
+    counting = compression()
+    add(counting, monkeypatch)
     async with gyr.Server([Calls(unary=unary, client_stream=client_stream)]) as server:
         port = await server.listen("127.0.0.1:0")
-        counting.tick(loop)
-        await asyncio.to_thread(send, port)
-    assert sum(counting.inflated.values()) == BOMBS
-    assert max(counting.inflated.values()) <= MOST_A_TURN
+        await asyncio.to_thread(send, port, counting.name.encode())
+    assert counting.total >= BOMBS * size
+    assert counting.most <= ALLOWANCE + counting.most_over

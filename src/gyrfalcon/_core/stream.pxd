@@ -133,6 +133,7 @@ cdef class Stream:
     cdef int receive_end(self) except -1
     cdef int close(self, int64_t code) except -1
     cdef object next_message(self)
+    cdef object peek_message(self)
     cdef object pop_message(self)
     cdef bint owes_credit(self) noexcept
     cdef int return_credit(self) except -1

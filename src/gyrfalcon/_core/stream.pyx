@@ -329,6 +329,10 @@ cdef class Stream:
         self.return_credit()
         return data
 
+    cdef object peek_message(self):
+        """The next message, which stays; call it only while waiting_messages() is not 0."""
+        return self.messages[self.taken] if self.first is None else self.first
+
     cdef object pop_message(self):
         """The next message, without its credit: `return_credit` follows.
 

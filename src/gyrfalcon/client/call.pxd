@@ -107,6 +107,8 @@ cdef class Call(Nested):
     cdef int fail_with(self, object error) except -1
     cdef object packed(self, object request)
     cdef bint has_reply(self) noexcept
+    cdef object compression_of_replies(self)
+    cdef bint opens_reply(self) except -1
     cdef object decode_reply(self)
     cdef object next_reply(self)
     cdef object only_reply(self)

@@ -31,12 +31,12 @@ from ..transport.interception cimport Interception, Interceptors
 from ..transport.propagation cimport CallScope, channel_made, current_scope, has_servers
 from ..transport.upkeep cimport KeptDriver, Rules
 from ..transport.waiting cimport Operation
+from ..wire.inflation cimport Inflation, begin_inflation, open_message
 from ..wire.grpc cimport (
     Outcome,
     RequestTemplate,
     compress_message,
     decode_metadata,
-    open_message,
     open_request,
     read_compression,
     read_outcome,
@@ -567,6 +567,7 @@ cdef class Call(Nested):
             if reset:
                 self.stream.reset(CANCEL)
             self.stream.discard_input()
+            self.inflation = None
             self.driver.changed()
         return self.finished()
 
@@ -640,15 +641,18 @@ cdef class Call(Nested):
     cdef object decode_reply(self):
         """The next message of the stream."""
         cdef object data = self.stream.next_message()
+        cdef Inflation inflation
         if self.driver is not None and self.stream.link != NULL and self.stream.link.dirty:
             self.driver.changed()
         self.came_compressed = type(data) is CompressedMessage
         if self.came_compressed:
-            if self.peer_compression is None:
-                self.peer_compression = read_compression(self.stream.head)
+            inflation, self.inflation = self.inflation, None
             try:
-                data = open_message(
-                    data, self.peer_compression, self.channel.max_receive_bytes, False)
+                if inflation is None:
+                    data = open_message(
+                        data, self.compression_of_replies(), self.channel.max_receive_bytes)
+                else:
+                    data = inflation.take()
             except ResourceExhausted:
                 self.channel.count_limit("max_receive_bytes")       # once inflated
                 raise
@@ -660,6 +664,22 @@ cdef class Call(Nested):
             raise from_status(
                 INTERNAL, f"a reply is no {self.rpc_method.response.__name__}: {error}"
             ) from None
+
+    cdef object compression_of_replies(self):
+        if self.peer_compression is None:
+            self.peer_compression = read_compression(self.stream.head)
+        return self.peer_compression
+
+    cdef Inflation begin_message(self):
+        data = self.stream.peek_message()
+        if type(data) is bytes:
+            return None
+        return begin_inflation(
+            data, self.compression_of_replies(), self.channel.max_receive_bytes)
+
+    cdef bint opens_reply(self) except -1:
+        """Whether the next reply, if one waits, can be taken now."""
+        return self.kept is not None or not self.has_reply() or self.opens_message()
 
     cdef object only_reply(self):
         if self.outcome.code != OK:
@@ -731,10 +751,12 @@ cdef class Call(Nested):
 
     cdef int poll(self, Operation operation) except -1:
         cdef int kind = operation.kind
+        if kind == RESULT:
+            return self.outcome is not None and (self.outcome.code != OK or self.opens_reply())
+        if kind == RECEIVE or kind == ITERATE:
+            return (self.outcome is not None or self.has_reply()) and self.opens_reply()
         if self.outcome is not None:
             return True
-        if kind == RECEIVE or kind == ITERATE:
-            return self.has_reply()
         if kind == SEND or kind == SEND_PLAIN:
             if self.half_closed:
                 return True

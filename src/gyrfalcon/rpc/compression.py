@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from importlib.util import find_spec
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -15,7 +15,7 @@ _GZIP_WBITS: Final = 31
 # RFC 8878 3.1.1.1.2 asks decoders for windows of 8 MiB; the format ends at 2 GiB.
 _ZSTD_WINDOW_LOG: Final = 23
 _ZSTD_WINDOW_LOG_MAX: Final = 31
-# Messages that may grow more than so many times are inflated in parts, of that many bytes.
+# Messages that may grow more than so many times are put together of parts of so many bytes.
 _FAR: Final = 16
 _PART: Final = 256 * 1024
 
@@ -30,7 +30,12 @@ class MessageTooLargeError(Exception):
 
 @runtime_checkable
 class Compression(Protocol):
-    """One way to compress messages. Safe to share by threads."""
+    """One way to compress messages. Safe to share by threads.
+
+    It may have one method more, `inflate(data, limit)`: a generator that does what `decompress`
+    does, lets its caller have other work done after every part of some 256 KiB by yielding the
+    part's size, and returns the message. Event loops use it where it is there.
+    """
 
     @property
     def name(self) -> str:
@@ -73,12 +78,27 @@ class _ZlibCompression:
         return zlib.compress(data, self._level, self._wbits)
 
     def decompress(self, data: bytes, limit: int, /) -> bytes:
+        if _may_be_bomb(data, limit):
+            return _run(self.inflate(data, limit))
         inflater = zlib.decompressobj(self._wbits)
         try:
-            message = _inflate(inflater, lambda: inflater.unconsumed_tail, self.name, data, limit)
+            message = inflater.decompress(data, limit + 1)
         except zlib.error as error:
-            raise CorruptMessageError(f"{self.name} message is damaged: {error}") from None
+            raise self._damaged(error) from None
         return _whole(self.name, message, limit, data, inflater)
+
+    def inflate(self, data: bytes, limit: int, /) -> Generator[int, None, bytes]:
+        inflater = zlib.decompressobj(self._wbits)
+        try:
+            message = yield from _inflate(
+                inflater, lambda: inflater.unconsumed_tail, self.name, data, limit
+            )
+        except zlib.error as error:
+            raise self._damaged(error) from None
+        return _whole(self.name, message, limit, data, inflater)
+
+    def _damaged(self, error: zlib.error) -> CorruptMessageError:
+        return CorruptMessageError(f"{self.name} message is damaged: {error}")
 
     def __repr__(self) -> str:
         return f"<compression {self.name}>"
@@ -148,16 +168,32 @@ class ZstdCompression:
         return packed
 
     def decompress(self, data: bytes, limit: int, /) -> bytes:
+        if _may_be_bomb(data, limit):
+            return _run(self.inflate(data, limit))
+        inflater = self._inflater(limit)
+        try:
+            message = inflater.decompress(data, limit + 1)
+        except _zstd().ZstdError as error:
+            raise self._damaged(error) from None
+        return _whole(self.name, message, limit, data, inflater)
+
+    def inflate(self, data: bytes, limit: int, /) -> Generator[int, None, bytes]:
+        inflater = self._inflater(limit)
+        try:
+            message = yield from _inflate(inflater, lambda: b"", self.name, data, limit)
+        except _zstd().ZstdError as error:
+            raise self._damaged(error) from None
+        return _whole(self.name, message, limit, data, inflater)
+
+    def _inflater(self, limit: int) -> Any:
         zstd = _zstd()
         window_log = min(max(_ZSTD_WINDOW_LOG, limit.bit_length()), _ZSTD_WINDOW_LOG_MAX)
-        inflater = zstd.ZstdDecompressor(
+        return zstd.ZstdDecompressor(
             options={zstd.DecompressionParameter.window_log_max: window_log}
         )
-        try:
-            message = _inflate(inflater, lambda: b"", self.name, data, limit)
-        except zstd.ZstdError as error:
-            raise CorruptMessageError(f"zstd message is damaged: {error}") from None
-        return _whole(self.name, message, limit, data, inflater)
+
+    def _damaged(self, error: Exception) -> CorruptMessageError:
+        return CorruptMessageError(f"zstd message is damaged: {error}")
 
     def __repr__(self) -> str:
         return f"<compression {self.name}>"
@@ -180,14 +216,27 @@ def _zstd() -> Any:
     return zstd
 
 
-def _inflate(inflater: Any, rest: Callable[[], bytes], name: str, data: bytes, limit: int) -> bytes:
-    """What `data` inflates to; `rest` gives what the inflater has not taken of it.
+def _may_be_bomb(data: bytes, limit: int) -> bool:
+    """Whether a message may grow so far that it is put together last: a bomb is to be held once,
+    and the inflater holds what it has twice."""
+    return len(data) * _FAR <= limit
 
-    Where that may be many times as long it is put together last, so that a bomb is held once.
-    """
-    if len(data) * _FAR > limit:
-        message: bytes = inflater.decompress(data, limit + 1)
-        return message
+
+def _run(steps: Generator[int, None, bytes]) -> bytes:
+    """What they return."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            message: bytes = stop.value
+            return message
+
+
+def _inflate(
+    inflater: Any, rest: Callable[[], bytes], name: str, data: bytes, limit: int
+) -> Generator[int, None, bytes]:
+    """What `data` inflates to; yields the size of each part but the last. `rest` gives what the
+    inflater has not taken of the data."""
     parts: list[bytes] = []
     size = 0
     part = inflater.decompress(data, min(_PART, limit + 1))
@@ -198,6 +247,7 @@ def _inflate(inflater: Any, rest: Callable[[], bytes], name: str, data: bytes, l
             raise _too_large(name, limit)
         if inflater.eof:
             break
+        yield len(part)
         part = inflater.decompress(rest(), min(_PART, limit + 1 - size))
     return parts[0] if len(parts) == 1 else b"".join(parts)
 

@@ -45,10 +45,6 @@ cdef class CallHost(KeptDriver):
     cdef Py_ssize_t max_send_bytes      # below zero: no limit
     cdef bint access_log
     cdef Interceptors interceptors
-    cdef size_t inflated            # bytes, in this turn of the loop
-    cdef bint spent                 # that were enough
-    cdef list put_off               # calls whose next request is for the next turn; or None
-    cdef int note_inflated(self, size_t size) except -1
     cdef object run_in_thread(self, ServerContext call, object request)
     cdef int call_over(self) except -1
 
@@ -74,7 +70,6 @@ cdef class ServerContext(Waiting):
     cdef object reply_metadata
     cdef double began               # on the monotonic clock; 0: nobody asks
     cdef size_t max_receive_bytes
-    cdef bint is_put_off            # it is in the list of its host
     cdef bint packed                # a reply was made in a `def` handler's thread
     cdef CallScope scope            # of the calls that are made while this one is served
     cdef Interception interception
@@ -101,7 +96,7 @@ cdef class ServerContext(Waiting):
     cdef object next_request(self)
     cdef int write(self, object message) except -1
     cdef bint has_requests(self) noexcept
-    cdef bint must_wait(self) except -1
+    cdef bint opens_request(self) except -1
     cdef int try_start(self) except -1
     cdef object failure(self)
 

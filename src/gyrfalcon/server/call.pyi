@@ -37,8 +37,6 @@ class Handler:
 class CallHost(KeptDriver):
     """A connection, as its calls see it."""
 
-    def begin_turn(self) -> None: ...
-
 class ServerContext(Waiting):
     """What a handler knows of its call, and the way to say more than its reply.
 

@@ -16,6 +16,7 @@ from ..transport.interception cimport Interception
 from ..transport.propagation cimport CallScope, enter_scope
 from ..transport.upkeep cimport KeptDriver
 from ..transport.waiting cimport Operation, Waiting
+from ..wire.inflation cimport Inflation
 from .pool cimport Job
 
 from ..rpc.codec import CODECS
@@ -34,9 +35,6 @@ from .call_log import log_call
 log = logging.getLogger("gyrfalcon.server")
 
 cdef object END_OF_REQUESTS = object()
-# A message of 4 KiB may inflate to 4 MiB, which takes 4 to 8 ms: other connections have their turn
-# after this much.
-cdef size_t INFLATED_A_TURN = 1024 * 1024
 cdef unsigned int CANCEL = 8
 
 
@@ -86,26 +84,6 @@ cdef class CallHost(KeptDriver):
         """A call's handler has returned."""
         self.running -= 1
         return 0
-
-    cdef int note_inflated(self, size_t size) except -1:
-        """Requests of that many bytes were inflated on the loop; when they are too many, the rest
-        waits for the next turn."""
-        self.inflated += size
-        if self.inflated > INFLATED_A_TURN and not self.spent:
-            self.spent = True
-            self.loop.call_soon(self.begin_turn)
-        return 0
-
-    def begin_turn(self):
-        """The loop has turned: requests are inflated again."""
-        cdef ServerContext call
-        cdef list put_off = self.put_off
-        self.spent = False
-        self.inflated = 0
-        self.put_off = None
-        for call in put_off or ():
-            call.is_put_off = False
-            call.wake()
 
     cdef int cancel(self, ServerContext call) except -1:
         """Cancel the task that runs the call's handler."""
@@ -347,6 +325,7 @@ cdef class ServerContext(Waiting):
         self.coroutine = None
         self.worker = None
         self.job = None
+        self.inflation = None
         if self.handed_on is not None:
             handed_on, self.handed_on = self.handed_on, None
             close_unawaited(handed_on)
@@ -429,15 +408,17 @@ cdef class ServerContext(Waiting):
         return send_replies(self, handed_on) if self.handler.server_streaming else handed_on
 
     cdef object decode_request(self, object data):
+        cdef Inflation inflation = self.inflation
         try:
-            data = self.wire.read_message(self, data, self.max_receive_bytes)
+            if inflation is None:
+                data = self.wire.read_message(self, data, self.max_receive_bytes)
+            else:
+                self.inflation = None
+                self.came_compressed = True
+                data = inflation.take()
         except ResourceExhausted:
             self._count_limit("max_receive_bytes")      # once inflated
-            if self.job is None:
-                self.host.note_inflated(self.max_receive_bytes)
             raise
-        if self.came_compressed and self.job is None:
-            self.host.note_inflated(<size_t> len(data))
         try:
             return self.decode(data)
         except RpcError:
@@ -547,23 +528,22 @@ cdef class ServerContext(Waiting):
             return self.status_written or self.stream.has_room()
         if operation.kind == RETURNED:
             return (<Job> operation.payload).finished
-        return self.has_requests() and not (self.host.spent and self.must_wait())
+        if self.status_written or not self.stream.waiting_messages():
+            return self.status_written or self.stream.remote_ended
+        return self.opens_message()
+
+    cdef Inflation begin_message(self):
+        return self.wire.begin_message(self, self.stream.peek_message(), self.max_receive_bytes)
+
+    cdef bint opens_request(self) except -1:
+        """Whether the one request can be decoded on the loop now."""
+        return (self.handler.threaded or not self.stream.waiting_messages()
+                or self.opens_message())
 
     cdef bint has_requests(self) noexcept:
         """Whether the next request, or the end of them, is here."""
         return (self.status_written or self.stream.waiting_messages() > 0
                 or self.stream.remote_ended)
-
-    cdef bint must_wait(self) except -1:
-        """Whether the next request is put off until the loop has turned."""
-        if self.status_written or not self.stream.waiting_messages():
-            return False
-        if not self.is_put_off:
-            self.is_put_off = True
-            if self.host.put_off is None:
-                self.host.put_off = []
-            self.host.put_off.append(self)
-        return True
 
     cdef object finish(self, Operation operation):
         if operation.kind != REQUEST:

@@ -23,7 +23,7 @@ from ..transport.interception cimport Interceptors
 from ..transport.propagation cimport has_channels, server_made
 from ..transport.upkeep cimport AGE, CLOSING, DRAIN, HANDSHAKE, IDLE, Rules
 from ..wire.exchange cimport ServerWire
-from .call cimport CallHost, Handler, PyContext_Copy, ServerContext, negotiate
+from .call cimport WAITING, CallHost, Handler, PyContext_Copy, ServerContext, negotiate
 from .pool cimport Job
 from .threads cimport ThreadCall, await_thread, make_thread_call
 
@@ -497,9 +497,12 @@ cdef class Worker:
                     if self.parked or not driver.waiting:
                         break
                     call = driver.waiting.popleft()
-                    if call.state != 1:
+                    if call.state != WAITING:
                         call = None
                         continue
+                    if call.peer_compression is not None and not call.opens_request():
+                        driver.waiting.appendleft(call)
+                        return None
                     self.current = call
                 result = NULL
                 try:
@@ -520,11 +523,9 @@ cdef class Worker:
                     call.complete(value)
                 self.current = call = None
                 since += 1
-                if (since == CALLS_A_LOOK or driver.spent) and driver.waiting and not self.parked:
+                if since == CALLS_A_LOOK and driver.waiting and not self.parked:
                     since = 0
                     # Other connections have their turn; the task goes on in the next one.
-                    if driver.spent:
-                        return None
                     if began == 0:
                         began = driver.clock.now()
                     elif driver.clock.now() - began > TURN_SECONDS:

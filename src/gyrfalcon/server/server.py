@@ -29,7 +29,7 @@ from ..rpc.options import (
 )
 from ..rpc.stats import SERVERS, CallStats, ServerStats
 from ..transport.certificates import ServerTLS, choose_server_settings
-from ..transport.loops import run_in_new_loop
+from ..transport.loops import freeze_heap, run_in_new_loop
 from ..transport.network import SYSTEM_NETWORK, Listening, Network
 from ..transport.timeouts import wait
 from ..transport.tls import TlsError, TlsTooSlow
@@ -303,6 +303,10 @@ class Server:
         A second signal ends the running calls at once. Uses uvloop where it is installed. Call it
         from the main thread, without a running loop.
 
+        The process is the server's: what was imported and made before is frozen (`gc.freeze`), so
+        that the garbage collector stops the calls for what they have left, and not for the heap of
+        the whole program. Reference counting goes on as ever.
+
         With `workers`, so many processes serve, each a fork of this one: what was made before
         (services, files, connections) each of them has a copy of, threads it has not. Open
         connections to databases in `ServerObserver.server_starting`, which runs in each. Workers
@@ -317,6 +321,7 @@ class Server:
 
             serve_with_workers(self, self._network, addresses, workers)
             return
+        freeze_heap()
         run_in_new_loop(self._serve(addresses))
 
     async def _serve(self, addresses: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..policy.target import HeldAddress, parse_listen_address
 from ..transport.held import HeldSockets
-from ..transport.loops import run_in_new_loop
+from ..transport.loops import freeze_heap, run_in_new_loop
 from ..transport.network import Network
 from ..transport.processes import (
     Children,
@@ -61,6 +61,7 @@ class Worker:
 
     def serve(self, server: Server) -> None:
         """Serve until the supervisor ends it, or is gone, or SIGTERM comes."""
+        freeze_heap()
         run_in_new_loop(self._serve(server))
 
     async def _serve(self, server: Server) -> None:
@@ -121,6 +122,8 @@ def serve_with_workers(server: Server, network: Network, texts: Sequence[str], c
             ", ".join(others),
         )
     held = hold_addresses(texts)
+    # Here too: what is never collected stays shared by the processes.
+    freeze_heap()
     children = Children()
     launch = ForkLauncher(lambda told: _serve_forked(server, children, held, told))
     supervise(launch, held, count, children=children)

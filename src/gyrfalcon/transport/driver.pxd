@@ -5,6 +5,7 @@ from .._core.stream cimport Sink, Stream
 
 from .clock cimport Clock
 from .lingering cimport Lingering
+from .turns cimport Turns
 
 cdef object read_buffer(loop)
 
@@ -17,6 +18,10 @@ cdef class Driver:
     cdef object buffer
     cdef uint8_t *buffer_data
     cdef bint takes_turns           # long work is cut, so that other connections have theirs
+    cdef Turns turns                # of the loop; None: not asked for yet
+    cdef size_t inflated            # bytes, since the connection had its share of a turn
+    cdef bint spent                 # it had; messages wait for the next one
+    cdef list put_off               # who has one of these; None: nobody
     cdef Py_ssize_t taken           # of what was given to `take` last
     cdef bytes backlog              # what was read and is for the next turn; None: nothing
     cdef Py_ssize_t backlog_at
@@ -62,6 +67,8 @@ cdef class Driver:
     cdef int ended(self, object error) except -1
     cdef Py_ssize_t take(self, const uint8_t *data, Py_ssize_t size, bint in_turns) except -1
     cdef int take_piece(self, const uint8_t *data, Py_ssize_t size) except -1
+    cdef int note_inflated(self, size_t size) except -1
+    cdef int put_off_until_next_turn(self, object waiting) except -1
     cdef int dispatch(self) except -1
     cdef int hand_out(self, list ready) except -1
     cdef int changed(self) except -1

@@ -16,6 +16,7 @@ from .._core.stream cimport Link, Sink, Stream
 
 from .clock cimport SYSTEM, Clock
 from .lingering cimport lingering_of
+from .turns cimport turns_of
 
 from ..rpc.stats import CONNECTIONS, ConnectionStats
 
@@ -280,6 +281,34 @@ cdef class Driver:
         """asyncio: it does again."""
         self.paused = False
         self.flush()
+
+    # ------------------------------------------------------------------ messages that take long
+
+    cdef int note_inflated(self, size_t size) except -1:
+        """So much of a message was inflated on the loop."""
+        if self.turns is None:
+            self.turns = turns_of(self.loop)
+        self.inflated += size
+        if self.inflated >= self.turns.share and not self.spent:
+            self.spent = True
+            self.turns.rest(self)
+        return 0
+
+    cdef int put_off_until_next_turn(self, object waiting) except -1:
+        """Have `waiting.begin_turn()` called when the loop has turned; `spent` now."""
+        if self.put_off is None:
+            self.put_off = []
+        self.put_off.append(waiting)
+        return 0
+
+    def begin_turn(self):
+        """The loop has turned: there is a new share of it."""
+        cdef list put_off = self.put_off
+        self.spent = False
+        self.inflated = 0
+        self.put_off = None
+        for waiting in put_off or ():
+            waiting.begin_turn()
 
     # ------------------------------------------------------------------ events and output
 

@@ -1,4 +1,5 @@
 from ..wire.exchange cimport Exchange
+from ..wire.inflation cimport Inflation
 from .driver cimport Driver
 
 
@@ -6,11 +7,14 @@ cdef class Waiting(Exchange):
     cdef object loop
     cdef Driver io                  # the connection's driver, None before there is one
     cdef list operations
+    cdef bint is_put_off            # its next message is for the next turn of the loop
 
     cdef int poll(self, Operation operation) except -1
     cdef object finish(self, Operation operation)
     cdef int abandon(self, Operation operation) except -1
     cdef int wake(self) except -1
+    cdef Inflation begin_message(self)
+    cdef bint opens_message(self) except -1
     cdef bint run_errand(self) except -1
     cdef int pass_errand_on(self) except -1
     cdef Operation operation(self, int kind, object payload)

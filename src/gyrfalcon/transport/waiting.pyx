@@ -12,6 +12,7 @@ from contextvars import copy_context
 cimport cython
 
 from ..wire.exchange cimport Exchange
+from ..wire.inflation cimport Inflation
 from .driver cimport Driver
 
 cdef extern from "Python.h":
@@ -70,6 +71,34 @@ cdef class Waiting(Exchange):
         for parking in woken:
             parking.fire()
         return 0
+
+    cdef Inflation begin_message(self):
+        """The inflation of the message that waits; None when it is not compressed."""
+        raise AssertionError("a call knows its messages")
+
+    cdef bint opens_message(self) except -1:
+        """Whether the message that waits can be taken now. A compressed one is inflated first, and
+        what of that is too much for a turn of the loop is done in the next ones."""
+        cdef Driver io = self.io
+        if io is None or not io.takes_turns:
+            return True
+        if self.inflation is None:
+            self.inflation = self.begin_message()
+            if self.inflation is None:
+                return True
+        while not self.inflation.done:
+            if io.spent:
+                if not self.is_put_off:
+                    self.is_put_off = True
+                    io.put_off_until_next_turn(self)
+                return False
+            io.note_inflated(self.inflation.advance())
+        return True
+
+    def begin_turn(self):
+        """The loop has turned."""
+        self.is_put_off = False
+        self.wake()
 
     cdef Operation operation(self, int kind, object payload):
         cdef Operation made = Operation.__new__(Operation)

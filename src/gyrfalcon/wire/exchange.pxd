@@ -1,6 +1,7 @@
 from .._core.connection cimport Connection
 from .._core.fields cimport HeaderBlock
 from .._core.stream cimport Sink, Stream
+from .inflation cimport Inflation
 
 
 cdef class Exchange(Sink):
@@ -11,6 +12,7 @@ cdef class Exchange(Sink):
     cdef object own_compression     # of the messages that go; None: identity
     cdef bint plain                 # the messages that go are left uncompressed all the same
     cdef bint came_compressed       # the message that was read last
+    cdef Inflation inflation        # of the message that comes next; None: not begun
     cdef object accepted            # what the peer said it accepts, bytes
     cdef str subtype                # content-subtype ("" means the default)
     cdef bint head_written
@@ -21,6 +23,7 @@ cdef class Exchange(Sink):
 cdef class ServerWire:
     cdef int read_head(self, Exchange exchange) except -1
     cdef object read_message(self, Exchange exchange, object data, size_t limit)
+    cdef Inflation begin_message(self, Exchange exchange, object data, size_t limit)
     cdef int write_head(self, Exchange exchange, object metadata) except -1
     cdef object pack_message(self, Exchange exchange, bytes data)
     cdef int write_message(self, Exchange exchange, object message) except -1

@@ -30,6 +30,10 @@ cdef class ServerWire:
         """The bytes of one message that came, decompressed; an RpcError when it is none."""
         raise AssertionError("a wire reads messages")
 
+    cdef Inflation begin_message(self, Exchange exchange, object data, size_t limit):
+        """The same in parts; None when the message is not compressed."""
+        raise AssertionError("a wire reads messages")
+
     cdef int write_head(self, Exchange exchange, object metadata) except -1:
         """The head of the response, with that Metadata or None."""
         raise AssertionError("a wire writes heads")

@@ -26,6 +26,5 @@ cdef class Outcome:
 cdef object read_compression(HeaderBlock head)
 cdef Outcome read_outcome(Stream stream)
 cdef object compress_message(object compression, bytes data)
-cdef object open_message(object data, object compression, size_t limit, bint server)
 cdef Stream open_request(Connection connection, RequestTemplate template, double timeout,
                          object metadata, object compression, int attempt)

@@ -8,9 +8,10 @@ from .._core.fields cimport Fields, HeaderBlock
 from .._core.nghttp2 cimport NGHTTP2_NV_FLAG_NO_INDEX, nghttp2_vec
 from .._core.stream cimport CompressedMessage, Stream
 from .exchange cimport Exchange, ServerWire
+from .inflation cimport Inflation, begin_inflation, open_message
 
 from .._core.coding import decode_binary, encode_binary
-from ..rpc.compression import COMPRESSIONS, MessageTooLargeError
+from ..rpc.compression import COMPRESSIONS
 from ..rpc.errors import Internal, ResourceExhausted
 from ..rpc.metadata import Metadata, pairs
 from ..rpc.status import code_from_http, code_from_reset
@@ -86,27 +87,6 @@ cdef int append_metadata(Fields fields, object metadata) except -1:
             f"metadata of {size} bytes cannot be sent: {SENDABLE_METADATA} is the most; "
             "peers take 8 KiB or 16 KiB by default")
     return 0
-
-
-cdef object open_message(object data, object compression, size_t limit, bint server):
-    """The bytes of a message that came, inflated no further than `limit` + 1."""
-    if type(data) is bytes:
-        return data
-    if compression is None:
-        raise Internal("a message has the compressed flag set and the call has no grpc-encoding")
-    try:
-        message = compression.decompress((<CompressedMessage> data).data, limit)
-    except MessageTooLargeError as error:
-        raise ResourceExhausted(f"a message is over max_receive_bytes={limit}: {error}") from None
-    except Exception as error:
-        # CorruptMessageError, or what a program's own Compression stumbles over.
-        raise Internal(f"a message could not be decompressed: {error}") from None
-    if type(message) is not bytes:
-        raise Internal(f"{compression.name} gave {type(message).__name__} for a message, not bytes")
-    if <size_t> len(message) > limit:
-        raise ResourceExhausted(f"a message of {len(message)} bytes is over "
-                                f"max_receive_bytes={limit}")
-    return message
 
 
 cdef object compress_message(object compression, bytes data):
@@ -227,7 +207,10 @@ cdef class GrpcServerWire(ServerWire):
 
     cdef object read_message(self, Exchange exchange, object data, size_t limit):
         exchange.came_compressed = type(data) is not bytes
-        return open_message(data, exchange.peer_compression, limit, True)
+        return open_message(data, exchange.peer_compression, limit)
+
+    cdef Inflation begin_message(self, Exchange exchange, object data, size_t limit):
+        return begin_inflation(data, exchange.peer_compression, limit)
 
     cdef object read_metadata(self, HeaderBlock block):
         return decode_metadata(block)

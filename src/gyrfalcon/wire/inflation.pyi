@@ -1,0 +1,5 @@
+class Inflation:
+    """One message, inflated in parts."""
+
+    @property
+    def done(self) -> bool: ...

@@ -1,0 +1,81 @@
+"""gzip under other names, which notes in which turn of the loop how much was inflated."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Generator
+
+import pytest
+
+from gyrfalcon.rpc.compression import COMPRESSIONS, GZIP, MessageTooLargeError
+
+MIB = 2**20
+PART = MIB // 4
+# What all connections of a loop inflate in one turn of it, but for the part that goes over it.
+ALLOWANCE = MIB // 2
+
+
+class Whole:
+    """Inflates a message at once, as a program's own compression may."""
+
+    name = "whole"
+    most_over = 4 * MIB
+
+    def __init__(self) -> None:
+        self.turn = 0
+        self.inflated: Counter[int] = Counter()
+        self._tick()
+
+    def _tick(self) -> None:
+        self.turn += 1
+        asyncio.get_running_loop().call_soon(self._tick)
+
+    @property
+    def total(self) -> int:
+        return self.inflated.total()
+
+    @property
+    def most(self) -> int:
+        """Bytes in one turn."""
+        return max(self.inflated.values())
+
+    def compress(self, data: bytes, /) -> bytes:
+        return GZIP.compress(data)
+
+    def decompress(self, data: bytes, limit: int, /) -> bytes:
+        try:
+            message = GZIP.decompress(data, limit)
+        except MessageTooLargeError:
+            self.inflated[self.turn] += limit
+            raise
+        self.inflated[self.turn] += len(message)
+        return message
+
+
+class InParts(Whole):
+    """Inflates a message in parts."""
+
+    name = "in-parts"
+    most_over = PART
+
+    def inflate(self, data: bytes, limit: int, /) -> Generator[int, None, bytes]:
+        steps = GZIP.inflate(data, limit)
+        before = 0
+        while True:
+            try:
+                size = next(steps)
+            except StopIteration as stop:
+                message: bytes = stop.value
+                self.inflated[self.turn] += len(message) - before
+                return message
+            self.inflated[self.turn] += size
+            before += size
+            yield size
+
+
+def add(compression: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have it registered until the end of the test."""
+    monkeypatch.setattr(COMPRESSIONS, "_by_name", dict(COMPRESSIONS._by_name))
+    monkeypatch.setattr(COMPRESSIONS, "accept_encoding", COMPRESSIONS.accept_encoding)
+    COMPRESSIONS.register(compression)
