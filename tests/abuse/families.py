@@ -241,6 +241,11 @@ GOAWAY = frame(FrameType.GOAWAY, 0, 0, bytes(8) + b"x" * 500)
 UNKNOWN = b"\0\0\0" + bytes([0xBE, 0]) + bytes(4)
 
 
+def goaways() -> Iterator[bytes]:
+    """With a call that goes on, without which the first of them ends the connection."""
+    return repeated(GOAWAY, 5_000, request_head(1, "ClientStream"))
+
+
 def tiny_data() -> Iterator[bytes]:
     """A message of a megabyte, a byte a frame."""
     prefix = data(1, b"\0" + (2**20).to_bytes(4, "big"))
@@ -441,7 +446,7 @@ CALM = (
         by("settings_rate"),
         reads=False,
     ),
-    Family("GOAWAY flood", lambda: repeated(GOAWAY, 5_000), by("settings_rate")),
+    Family("GOAWAY flood", goaways, by("settings_rate")),
     Family("PRIORITY flood", lambda: repeated(PRIORITY, 20_000), by("priority_rate")),
     Family("flood of unknown frames", lambda: repeated(UNKNOWN, 20_000), by("priority_rate")),
     Family(

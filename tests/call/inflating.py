@@ -59,6 +59,11 @@ class InParts(Whole):
     name = "in-parts"
     most_over = PART
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = asyncio.Event()
+        """A part of a message was inflated."""
+
     def inflate(self, data: bytes, limit: int, /) -> Generator[int, None, bytes]:
         steps = GZIP.inflate(data, limit)
         before = 0
@@ -70,6 +75,7 @@ class InParts(Whole):
                 self.inflated[self.turn] += len(message) - before
                 return message
             self.inflated[self.turn] += size
+            self.begun.set()
             before += size
             yield size
 

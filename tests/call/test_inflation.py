@@ -100,7 +100,9 @@ async def test_connections_share_a_turn(in_parts: InParts) -> None:
     async with serving(unary=echo) as one, one.served.channel() as channel:
         other = Stub(channel)
         calls = [
-            stub.unary(message, compression="in-parts") for message in LARGE for stub in (one, other)
+            stub.unary(message, compression="in-parts")
+            for message in LARGE
+            for stub in (one, other)
         ]
         assert [await call for call in calls] == [one for one in LARGE for _ in range(2)]
     assert in_parts.total == 2 * total(LARGE)
@@ -111,8 +113,7 @@ async def test_connections_share_a_turn(in_parts: InParts) -> None:
 async def test_a_call_may_end_while_its_request_is_inflated(in_parts: InParts) -> None:
     async with serving(unary=echo) as stub:
         call = stub.unary(LARGE[0], compression="in-parts")
-        while not in_parts.total:
-            await asyncio.sleep(0)
+        await in_parts.begun.wait()
         assert in_parts.total < MIB
         call.cancel()
         with pytest.raises(gyr.Cancelled):
@@ -126,8 +127,7 @@ async def test_a_call_may_end_while_its_reply_is_inflated(in_parts: InParts) -> 
         async with stub.bidi() as call:
             await call.send(LARGE[0])
             taking = asyncio.create_task(receive(call))
-            while not in_parts.total:
-                await asyncio.sleep(0)
+            await in_parts.begun.wait()
             assert in_parts.total < MIB
             assert call.cancel()
             with pytest.raises(gyr.Cancelled):
@@ -144,15 +144,14 @@ async def test_the_status_may_be_asked_for_meanwhile(in_parts: InParts) -> None:
     async with serving(unary=answer) as stub:
         call = stub.unary(BytesValue(value=b"in-parts"))
         taking = asyncio.create_task(take(call))
-        while not in_parts.total:
-            await asyncio.sleep(0)
+        await in_parts.begun.wait()
         assert in_parts.total < MIB
         assert (await call.status()).code is gyr.StatusCode.OK
         assert await taking == LARGE[0]
     assert in_parts.total == LARGE[0].ByteSize()
 
 
-async def take(call: gyr.UnaryUnaryCall[BytesValue, BytesValue]) -> BytesValue:
+async def take(call: gyr.UnaryUnaryCall[BytesValue]) -> BytesValue:
     return await call
 
 

@@ -674,11 +674,16 @@ cdef class Call(Nested):
         data = self.stream.peek_message()
         if type(data) is bytes:
             return None
-        return begin_inflation(
-            data, self.compression_of_replies(), self.channel.max_receive_bytes)
+        try:
+            compression = self.compression_of_replies()
+        except RpcError:
+            return None         # `decode_reply` raises it to whoever takes the reply
+        return begin_inflation(data, compression, self.channel.max_receive_bytes)
 
     cdef bint opens_reply(self) except -1:
         """Whether the next reply, if one waits, can be taken now."""
+        if self.stream is not None and type(self.stream.first) is bytes:
+            return True         # nearly always
         return self.kept is not None or not self.has_reply() or self.opens_message()
 
     cdef object only_reply(self):

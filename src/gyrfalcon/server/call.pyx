@@ -530,7 +530,7 @@ cdef class ServerContext(Waiting):
             return (<Job> operation.payload).finished
         if self.status_written or not self.stream.waiting_messages():
             return self.status_written or self.stream.remote_ended
-        return self.opens_message()
+        return self.peer_compression is None or self.opens_message()
 
     cdef Inflation begin_message(self):
         return self.wire.begin_message(self, self.stream.peek_message(), self.max_receive_bytes)

@@ -21,6 +21,7 @@ from .._core.connection cimport Connection
 from .._core.stream cimport STALLED, Sink, Stream
 from ..transport.interception cimport Interceptors
 from ..transport.propagation cimport has_channels, server_made
+from ..transport.turns cimport TURN_SECONDS
 from ..transport.upkeep cimport AGE, CLOSING, DRAIN, HANDSHAKE, IDLE, Rules
 from ..wire.exchange cimport ServerWire
 from .call cimport WAITING, CallHost, Handler, PyContext_Copy, ServerContext, negotiate
@@ -450,7 +451,6 @@ cdef class ServerDriver(CallHost):
 # A worker looks at the clock each time it has run so many handlers, and lets the loop turn when it
 # ran for so long since its first look.
 cdef int CALLS_A_LOOK = 16
-cdef double TURN_SECONDS = 0.001
 
 
 cdef class Worker:

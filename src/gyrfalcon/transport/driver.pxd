@@ -22,7 +22,6 @@ cdef class Driver:
     cdef size_t inflated            # bytes, since the connection had its share of a turn
     cdef bint spent                 # it had; messages wait for the next one
     cdef list put_off               # who has one of these; None: nobody
-    cdef Py_ssize_t taken           # of what was given to `take` last
     cdef bytes backlog              # what was read and is for the next turn; None: nothing
     cdef Py_ssize_t backlog_at
     cdef bint paused
@@ -65,7 +64,7 @@ cdef class Driver:
     cdef int made(self) except -1
     cdef int received(self) except -1
     cdef int ended(self, object error) except -1
-    cdef Py_ssize_t take(self, const uint8_t *data, Py_ssize_t size, bint in_turns) except -1
+    cdef Py_ssize_t take(self, const uint8_t *data, Py_ssize_t size) except -1
     cdef int take_piece(self, const uint8_t *data, Py_ssize_t size) except -1
     cdef int note_inflated(self, size_t size) except -1
     cdef int put_off_until_next_turn(self, object waiting) except -1

@@ -16,7 +16,7 @@ from .._core.stream cimport Link, Sink, Stream
 
 from .clock cimport SYSTEM, Clock
 from .lingering cimport lingering_of
-from .turns cimport turns_of
+from .turns cimport TURN_SECONDS, turns_of
 
 from ..rpc.stats import CONNECTIONS, ConnectionStats
 
@@ -29,9 +29,6 @@ log = logging.getLogger("gyrfalcon.transport")
 cdef Py_ssize_t READ_SIZE = 256 * 1024
 # One write hands this much to the transport before it looks whether the transport wants more.
 cdef size_t WRITE_SIZE = 256 * 1024
-# A loop has other connections: one that has more than this much work in what was read (seconds)
-# goes on after them. Read are up to 256 KiB, in which a peer can put 50 ms of work (HPACK bombs).
-cdef double TURN_SECONDS = 0.001
 # What is given to the core at a time before it is looked how long that took; twice as much next
 # time, where it was little.
 cdef Py_ssize_t FIRST_PIECE = 8 * 1024
@@ -145,6 +142,7 @@ cdef class Driver:
 
     def buffer_updated(self, Py_ssize_t nbytes):
         """asyncio: so many bytes came."""
+        cdef Py_ssize_t done
         if self.lost:
             return
         self.read_at = self.clock.coarse()
@@ -153,11 +151,12 @@ cdef class Driver:
             self.backlog = self.backlog[self.backlog_at:] + self.buffer[:nbytes]
             self.backlog_at = 0
             return
-        if self.take(self.buffer_data, nbytes, self.takes_turns) < nbytes:
+        done = self.take(self.buffer_data, nbytes)
+        if done < nbytes:
             # Of a transport that was closed meanwhile nobody needs more.
             if not self.transport.is_closing():
                 self.backlog = PyBytes_FromStringAndSize(
-                    <char *> self.buffer_data + self.taken, nbytes - self.taken)
+                    <char *> self.buffer_data + done, nbytes - done)
                 self.backlog_at = 0
                 self.transport.pause_reading()
                 self.loop.call_soon(self.take_backlog)
@@ -168,25 +167,24 @@ cdef class Driver:
     def take_backlog(self):
         """The loop has turned: go on with what was read before."""
         cdef bytes backlog = self.backlog
-        cdef Py_ssize_t size
         if backlog is None or self.lost:
             return
-        size = len(backlog) - self.backlog_at
-        if self.take(
-                <const uint8_t *> PyBytes_AS_STRING(backlog) + self.backlog_at, size, True) < size:
-            self.backlog_at += self.taken
+        self.backlog_at += self.take(
+            <const uint8_t *> PyBytes_AS_STRING(backlog) + self.backlog_at,
+            len(backlog) - self.backlog_at)
+        if self.backlog_at < len(backlog):
             self.loop.call_soon(self.take_backlog)
             return
         self.backlog = None
         if not self.transport.is_closing():
             self.transport.resume_reading()
 
-    cdef Py_ssize_t take(self, const uint8_t *data, Py_ssize_t size, bint in_turns) except -1:
-        """Give bytes to the core and hand out what they say: all of them, or `in_turns` as many as
-        fit into a turn. How many; they are in `taken` too."""
+    cdef Py_ssize_t take(self, const uint8_t *data, Py_ssize_t size) except -1:
+        """Give bytes to the core and hand out what they say: all of them, or as many as fit into a
+        turn. How many."""
         cdef Py_ssize_t piece = FIRST_PIECE, done = 0
         cdef double began = 0, before = 0, now
-        if not in_turns or size <= piece:
+        if not self.takes_turns or size <= piece:
             piece = size
         else:
             began = before = self.clock.now()
@@ -211,7 +209,6 @@ cdef class Driver:
         finally:
             self.runs_tasks = False
             self.held -= 1
-        self.taken = done
         self.flush()
         if self.connection.closing:
             self.finish()

@@ -1,3 +1,6 @@
+# A loop has other connections: one with more work than this, in seconds, goes on after them.
+cdef double TURN_SECONDS
+
 
 cdef class Turns:
     cdef object loop        # a weak reference

@@ -8,6 +8,8 @@ to do in a turn than their share of it divide it in the next one.
 import threading
 import weakref
 
+# Read are up to 256 KiB, in which a peer can put 50 ms of work (HPACK bombs).
+cdef double TURN_SECONDS = 0.001
 # Bytes inflated, in a turn: half a millisecond of zeros, the fastest that there are.
 cdef size_t ALLOWANCE = 512 * 1024
 cdef size_t LEAST_SHARE = 64 * 1024
