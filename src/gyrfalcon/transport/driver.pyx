@@ -292,7 +292,7 @@ cdef class Driver:
         return 0
 
     cdef int put_off_until_next_turn(self, object waiting) except -1:
-        """Have `waiting.begin_turn()` called when the loop has turned; `spent` now."""
+        """Have `waiting._begin_turn()` called when the loop has turned; `spent` now."""
         if self.put_off is None:
             self.put_off = []
         self.put_off.append(waiting)
@@ -305,7 +305,7 @@ cdef class Driver:
         self.inflated = 0
         self.put_off = None
         for waiting in put_off or ():
-            waiting.begin_turn()
+            waiting._begin_turn()
 
     # ------------------------------------------------------------------ events and output
 

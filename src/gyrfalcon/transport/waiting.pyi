@@ -11,8 +11,6 @@ _T_co = TypeVar("_T_co", covariant=True)
 class Waiting(Exchange):
     """A call that can be waited for."""
 
-    def begin_turn(self) -> None: ...
-
 class Operation(Coroutine[Any, Any, _T_co], Generic[_T_co]):
     """One step of a call; await it, once, in the call's own loop."""
 

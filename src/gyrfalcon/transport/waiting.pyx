@@ -95,7 +95,7 @@ cdef class Waiting(Exchange):
             io.note_inflated(self.inflation.advance())
         return True
 
-    def begin_turn(self):
+    def _begin_turn(self):
         """The loop has turned."""
         self.is_put_off = False
         self.wake()
