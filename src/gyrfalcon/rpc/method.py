@@ -32,7 +32,9 @@ class Pattern(enum.Enum):
         self.server_streaming = server_streaming
 
 
-@dataclass(frozen=True, slots=True)
+# Without slots: in CPython 3.11 a frozen dataclass that has them raises TypeError for
+# Method[A, B](...), where typing notes A and B.
+@dataclass(frozen=True)
 class Method(Generic[Req, Res]):
     """One method of a service. Immutable and hashable.
 

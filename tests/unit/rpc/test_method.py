@@ -12,6 +12,18 @@ from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 from gyrfalcon.rpc import JSON, PROTOBUF, Method, Pattern, Service, ServiceDefinition
 
 
+def test_a_method_may_be_made_with_its_types() -> None:
+    made = Method[StringValue, Int32Value](
+        "ecommerce.OrderManagement",
+        "getOrder",
+        "get_order",
+        Pattern.UNARY_UNARY,
+        StringValue,
+        Int32Value,
+    )
+    assert made == method()
+
+
 def method(name: str = "getOrder", service: str = "ecommerce.OrderManagement") -> Method[Any, Any]:
     return Method(service, name, "get_order", Pattern.UNARY_UNARY, StringValue, Int32Value)
 
