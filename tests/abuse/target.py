@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 from google.protobuf.wrappers_pb2 import BytesValue
 
 import gyrfalcon as gyr
 from gyrfalcon.transport.loops import freeze_heap
+from tests.abuse.program import Program
 from tests.call.service import Calls
 from tests.endurance.memory import read_status, resident_bytes
-from tests.endurance.programs import ROOT
 
 STREAM_LIMIT = 1_000
 PIECE = BytesValue(value=bytes(1000))
@@ -119,31 +117,17 @@ async def serve() -> None:
     transport.close()
 
 
-class Process:
+class Process(Program):
     """The running target, as tests see it."""
 
     def __init__(self) -> None:
-        self._log = TemporaryFile("w+")  # noqa: SIM115
-        self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "tests.abuse.target"],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-        )
-        assert self._process.stdout is not None
-        self.port = int(self._process.stdout.readline())
+        super().__init__("tests.abuse.target")
+        self.port = int(self.read_line())
         # Connections of others, which stay.
         self.neighbours = 0
 
     def figures(self, command: str = "figures") -> dict[str, Any]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(command + "\n")
-        self._process.stdin.flush()
-        found: dict[str, Any] = json.loads(self._process.stdout.readline())
-        return found
+        return self.ask(command)
 
     def wait_for_handlers(self, count: int) -> None:
         """Wait until so many run."""
@@ -155,15 +139,6 @@ class Process:
         while (found := self.figures())["running"] or found["connections"] > self.neighbours:
             pass
         return found
-
-    def stop(self) -> str:
-        """End it; what it logged."""
-        self._process.communicate()
-        with self._log:
-            self._log.seek(0)
-            log = self._log.read()
-        assert self._process.returncode == 0, log
-        return log
 
 
 if __name__ == "__main__":

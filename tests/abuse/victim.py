@@ -9,24 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from tempfile import TemporaryFile
-from typing import Any
 
 from google.protobuf.wrappers_pb2 import BytesValue
 
 import gyrfalcon as gyr
 from tests.abuse.neighbour import EVERY_S
+from tests.abuse.program import Program
 from tests.abuse.target import Growth
 from tests.blocking.service import BlockingStub
 from tests.call.service import SAFETY_NET_S, Stub
 from tests.endurance.memory import resident_bytes
-from tests.endurance.programs import ROOT
 
 REQUEST = BytesValue(value=b"hello")
 
@@ -140,36 +137,15 @@ def serve(good: str) -> None:
         print(json.dumps(asdict(outcome)), flush=True)
 
 
-class Victim:
+class Victim(Program):
     """The running process, as tests see it."""
 
     def __init__(self, good_port: int) -> None:
-        self._log = TemporaryFile("w+")  # noqa: SIM115
-        self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "tests.abuse.victim", str(good_port)],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-        )
+        super().__init__("tests.abuse.victim", str(good_port))
 
     def call(self, port: int, face: str) -> Outcome:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(f"{port} {face}\n")
-        self._process.stdin.flush()
-        found: dict[str, Any] = json.loads(self._process.stdout.readline())
+        found = self.ask(f"{port} {face}")
         return Outcome(**{**found, "code": gyr.StatusCode(found["code"])})
-
-    def stop(self) -> str:
-        """End it; what it logged."""
-        self._process.communicate()
-        with self._log:
-            self._log.seek(0)
-            log = self._log.read()
-        assert self._process.returncode == 0, log
-        return log
 
 
 if __name__ == "__main__":

@@ -292,14 +292,14 @@ cdef class Driver:
         return 0
 
     cdef int put_off_until_next_turn(self, object waiting) except -1:
-        """Have `waiting._begin_turn()` called when the loop has turned; `spent` now."""
+        """Have `waiting._begin_turn()` called when there is a new share; `spent` now."""
         if self.put_off is None:
             self.put_off = []
         self.put_off.append(waiting)
         return 0
 
     def begin_turn(self):
-        """The loop has turned: there is a new share of it."""
+        """The connection has a new share of the loop's turns."""
         cdef list put_off = self.put_off
         self.spent = False
         self.inflated = 0

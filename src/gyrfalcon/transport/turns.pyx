@@ -1,9 +1,8 @@
 """Turns of a loop, where a connection has work of a kind that takes long: messages to inflate.
 
 4 KiB of a compressed message may be 4 MiB, which take 3 ms to inflate, and 20 ms where memory is
-short. So messages are inflated in parts, and a connection that has inflated its share waits for the
-next turn of the loop. All connections together have one allowance for a turn; those that had more
-to do in a turn than their share of it divide it in the next one.
+short. So messages are inflated in parts, and a connection that has inflated its share rests until it
+is its turn again: those that rest go on in order, two in a turn of the loop.
 """
 import threading
 import weakref
@@ -12,7 +11,8 @@ import weakref
 cdef double TURN_SECONDS = 0.001
 # Bytes inflated, in a turn: half a millisecond of zeros, the fastest that there are.
 cdef size_t ALLOWANCE = 512 * 1024
-cdef size_t LEAST_SHARE = 64 * 1024
+# Of a message 256 KiB are inflated at a time.
+cdef Py_ssize_t AT_ONCE = 2
 
 _known = threading.local()
 
@@ -41,7 +41,7 @@ cdef class Turns:
         self.begin_callback = self.begin
 
     cdef int rest(self, object driver) except -1:
-        """This connection had its share of the turn; it is told when the next one begins."""
+        """This connection had its share; it is told when it has another."""
         if not self.resting:
             self.loop().call_soon(self.begin_callback)
         self.resting.append(driver)
@@ -49,8 +49,10 @@ cdef class Turns:
 
     def begin(self):
         """The loop has turned."""
-        cdef list rested = self.resting
-        self.resting = []
-        self.share = max(ALLOWANCE // <size_t> len(rested), LEAST_SHARE)
+        cdef list rested = self.resting[:AT_ONCE]
+        self.resting = self.resting[AT_ONCE:]
+        if self.resting:
+            self.loop().call_soon(self.begin_callback)
+        self.share = ALLOWANCE // <size_t> len(rested)
         for driver in rested:
             driver.begin_turn()
