@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
+from google.protobuf.wrappers_pb2 import BytesValue
 
 import gyrfalcon as gyr
 from tests.call.faces import FACES, HANDLERS, asking
@@ -45,6 +47,38 @@ class Keeping(gyr.Interceptor):
         call.state["number"] = len(self.kept)
         outcome = yield
         self.kept.append((call, outcome))
+
+
+class Comparing(gyr.Interceptor):
+    """Notes all of an outcome when it comes, and keeps every third."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[Any, ...]] = []
+        self.kept: dict[int, Any] = {}
+
+    def intercept(self, call: gyr.InterceptedCall) -> gyr.Interception:
+        outcome = yield
+        if len(self.seen) % 3 == 0:
+            self.kept[len(self.seen)] = outcome
+        self.seen.append(parts(outcome))
+
+
+def parts(outcome: Any) -> tuple[Any, ...]:
+    return (
+        outcome.code.name,
+        outcome.message,
+        tuple(detail.value for detail in outcome.details),
+        None if outcome.error is None else type(outcome.error),
+        outcome.trailing_metadata.get("tail"),
+    )
+
+
+async def refuse_odd(request: BytesValue, ctx: gyr.ServerContext) -> BytesValue:
+    if int(request.value) % 2 == 0:
+        return request
+    raise gyr.FailedPrecondition(
+        "odd", details=[BytesValue(value=request.value)], trailing_metadata={"tail": "odd"}
+    )
 
 
 class Repeating(gyr.Interceptor):
@@ -91,6 +125,24 @@ async def test_what_is_kept_of_a_call_stays_that_calls(side: str, face: str) -> 
     assert [(outcome.code.name, outcome.error) for _, outcome in keeping.kept] == [
         ("OK", None)
     ] * CALLS
+
+
+@pytest.mark.parametrize("face", FACES)
+@pytest.mark.parametrize("side", SIDES)
+async def test_an_outcome_shows_nothing_of_another_call(side: str, face: str) -> None:
+    comparing = Comparing()
+    async with asking(face, **{side: {"interceptors": [comparing]}}, unary=refuse_odd) as ask:
+        for number in range(CALLS):
+            with pytest.raises(gyr.FailedPrecondition) if number % 2 else nullcontext():
+                await ask("unary", b"%d" % number)
+    assert comparing.seen == [
+        ("FAILED_PRECONDITION", "odd", (b"%d" % number,), gyr.FailedPrecondition, "odd")
+        if number % 2
+        else ("OK", "", (), None, None)
+        for number in range(CALLS)
+    ]
+    kept = {number: parts(outcome) for number, outcome in comparing.kept.items()}
+    assert kept == {number: comparing.seen[number] for number in range(0, CALLS, 3)}
 
 
 @pytest.mark.parametrize("face", FACES)

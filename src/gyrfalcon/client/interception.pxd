@@ -1,7 +1,6 @@
 from ..transport.blocking cimport SharedLoop
-from ..transport.clock cimport Clock
 from ..transport.interception cimport CallOutcome, Interception, Interceptors
-from .call cimport Call
+from .call cimport Call, CallPlace
 
 
 cdef class ClientInterceptors(Interceptors):
@@ -11,17 +10,14 @@ cdef class ClientInterceptors(Interceptors):
 cdef class ClientInterception(Interception):
     cdef object rpc_method
     cdef object context             # a copy of the caller's: what interceptors run in
-    cdef object loop
-    cdef SharedLoop shared          # the same, where threads share it; they run without it
-    cdef object channel
-    cdef Clock clock
+    cdef CallPlace channel
+    cdef SharedLoop shared          # its loop, where threads share it; they run without it
     cdef object task                # in which they run, where one of them awaits
     cdef object timer               # until the call is made again
     cdef object misfit              # why the request could not be encoded
     cdef object request_metadata
     cdef object peer_name
     cdef double expiry
-    cdef CallOutcome as_it_came     # the outcome of the attempt itself
     cdef bint beginning             # shared: the thread that makes the call is at it
     cdef bint errand                # shared: they wait for a thread that runs them
     cdef bint outside               # shared: a thread is about that
@@ -35,8 +31,11 @@ cdef class ClientInterception(Interception):
     cdef bint overfull              # they are not
     cdef size_t sent_bytes
 
+    cdef int tell_started(self) except -1
     cdef int end_attempt(self, CallOutcome outcome) except -1
     cdef int run(self) except -1
+    cdef int advance_inside(self) except -1
+    cdef int run_shared(self) except -1
     cdef int advance_outside(self) except -1
     cdef object pass_hooks(self, object message, bint is_reply)
     cdef object enter_own(self)
@@ -49,5 +48,7 @@ cdef class ClientInterception(Interception):
     cdef int hold_back(self, Call call) except -1
     cdef int pause_call(self, Call call) except -1
     cdef int start_task(self) except -1
+    cdef int begin_shared(self, SharedLoop loop) except -1
     cdef CallOutcome read_outcome(self, Call call)
     cdef list take_replies(self, Call call)
+    cdef list take_all(self, Call call)

@@ -65,9 +65,7 @@ cdef class ClientInterceptors(Interceptors):
         interception.owner = <PyObject *> call
         interception.rpc_method = call.rpc_method
         interception.server_streaming = call.server_streaming
-        interception.loop = call.loop
         interception.channel = call.channel
-        interception.clock = call.channel.clock
         interception.expiry = call.expiry
         interception.message = message
         interception.context = PyContext_CopyCurrent()
@@ -75,16 +73,10 @@ cdef class ClientInterceptors(Interceptors):
         if self.has_async:
             call.watch_deadline()
             return interception.start_task()
-        if isinstance(call.loop, SharedLoop):
-            interception.shared = call.loop
-        interception.beginning = True
-        try:
+        if type(call.channel.loop) is SharedLoop:
+            interception.begin_shared(call.channel.loop)
+        else:
             interception.run()
-            # The call may have ended at once.
-            while interception.take_errand():
-                pass
-        finally:
-            interception.beginning = False
         if interception.misfit is not None and call.local_error is interception.misfit:
             # As where there are no interceptors: the method itself refuses its argument.
             raise interception.misfit
@@ -137,7 +129,7 @@ cdef class ClientInterception(Interception):
 
     def time_remaining(self):
         """Seconds until the deadline, zero when it has passed; None when there is none."""
-        return max(self.expiry - self.clock.now(), 0.0) if self.expiry else None
+        return max(self.expiry - self.channel.clock.now(), 0.0) if self.expiry else None
 
     @property
     def target(self):
@@ -215,25 +207,36 @@ cdef class ClientInterception(Interception):
     cdef CallOutcome read_outcome(self, Call call):
         """The outcome that the call itself has."""
         cdef CallOutcome outcome = self.made(call.outcome.code, call.outcome.message)
-        outcome.raw_details = call.outcome.details
-        outcome.failure = call.local_error
+        outcome.as_it_came = True
         outcome.source = call.stream
-        outcome.initial = call.initial
-        outcome.trailing = call.trailing
-        self.as_it_came = outcome
+        # Where there is nothing None is in its place already, and costs as much to be put there.
+        if call.outcome.details is not None:
+            outcome.raw_details = call.outcome.details
+        if call.local_error is not None:
+            outcome.failure = call.local_error
+        if call.initial is not None:
+            outcome.initial = call.initial
+        if call.trailing is not None:
+            outcome.trailing = call.trailing
         if call.driver is not None:
             self.peer_name = call.driver.peer_name
         return outcome
 
     cdef list take_replies(self, Call call):
         """What is left of the replies when the call is over, so that all of them have passed the
-        interceptors before these hear of its end."""
-        cdef list replies = []
-        if call.stream is None or (call.outcome.code != 0 and not call.server_streaming):
-            return replies
+        interceptors before these hear of its end; None for none."""
+        if (call.stream is None or (call.outcome.code != 0 and not call.server_streaming)
+                or not call.stream.waiting_messages()):
+            return None
+        return self.take_all(call)
+
+    cdef list take_all(self, Call call):
+        """Those replies; the error of one that cannot be read is the call's outcome."""
+        cdef list replies = None
         try:
             if not call.server_streaming:
-                return [call.decode_reply()] if call.stream.waiting_messages() else replies
+                return [call.decode_reply()]
+            replies = []
             while call.stream.waiting_messages():
                 replies.append(call.decode_reply())
         except Exception as error:
@@ -269,9 +272,12 @@ cdef class ClientInterception(Interception):
     # ------------------------------------------------------------------ the way of the call
 
     cdef int attempt_begins(self) except -1:
-        if not self.interceptors.sees_attempts:
-            return 0
-        self.attempting = True
+        if self.interceptors.sees_attempts:
+            self.attempting = True
+            self.tell_started()
+        return 0
+
+    cdef int tell_started(self) except -1:
         entered = self.enter_own()
         try:
             for hook in self.interceptors.attempt_starts:
@@ -306,15 +312,40 @@ cdef class ClientInterception(Interception):
             self.leave_own(entered)
         return 0
 
+    cdef int begin_shared(self, SharedLoop loop) except -1:
+        """`run` for the first time, on a loop that threads share."""
+        self.shared = loop
+        self.beginning = True
+        try:
+            self.run()
+            # The call may have ended at once.
+            while self.take_errand():
+                pass
+        finally:
+            self.beginning = False
+        return 0
+
     cdef int run(self) except -1:
         """Let the interceptors go on, in their context, and do what they decided."""
         if self.shared is None:
-            entered = self.enter_own()
-            try:
-                self.advance()
-            finally:
-                self.leave_own(entered)
-            return self.settle()
+            self.advance_inside()
+        else:
+            self.run_shared()
+        return self.settle()
+
+    cdef int advance_inside(self) except -1:
+        """`advance`, on a loop that belongs to this thread."""
+        cdef object context = self.context
+        cdef bint entered = enter_context(context)
+        try:
+            self.advance()
+        finally:
+            if entered:
+                leave_context(context)
+        return 0
+
+    cdef int run_shared(self) except -1:
+        """`advance`, on a loop that threads share, until no news of the call are left."""
         self.outside = True
         self.runner = PyThread_get_thread_ident()
         try:
@@ -326,7 +357,7 @@ cdef class ClientInterception(Interception):
                 self.advance_outside()
         finally:
             self.outside = False
-        return self.settle()
+        return 0
 
     cdef int advance_outside(self) except -1:
         """`advance`, while others have the loop."""
@@ -400,7 +431,8 @@ cdef class ClientInterception(Interception):
 
     cdef int start_task(self) except -1:
         """Let the interceptors go on in a task."""
-        self.task = asyncio.Task(run_in_task(self), loop=self.loop, context=self.context)
+        self.task = asyncio.Task(
+            run_in_task(self), loop=self.channel.loop, context=self.context)
         self.channel.own(self.task)
         return 0
 
@@ -430,13 +462,13 @@ cdef class ClientInterception(Interception):
         call = <Call> self.owner
         if not call.client_streaming and call.request is None:
             message = self.message
-            try:
-                if self.interceptors.has_requests:
+            if self.interceptors.has_requests:
+                try:
                     message = self.pass_hooks(message, False)
-                    if call.outcome is not None or self.phase != CALLING:
-                        return 0
-            except BaseException as error:
-                return call.fail_with(error)
+                except BaseException as error:
+                    return call.fail_with(error)
+                if call.outcome is not None or self.phase != CALLING:
+                    return 0
             try:
                 call.request = call.packed(message)
             except Exception as error:
@@ -489,11 +521,7 @@ cdef class ClientInterception(Interception):
             self.hold_back(call)
             self.put_out()
             return False
-        entered = self.enter_own()
-        try:
-            self.advance()
-        finally:
-            self.leave_own(entered)
+        self.advance_inside()
         if self.phase == PAUSED:
             self.pause_call(call)
             return False
@@ -511,7 +539,7 @@ cdef class ClientInterception(Interception):
     cdef int publish(self, Call call) except -1:
         """Tell the call what came out."""
         cdef CallOutcome outcome = self.outcome
-        if call.outcome is None or outcome is not self.as_it_came:
+        if call.outcome is None or not outcome.as_it_came:
             call.outcome = Outcome.__new__(Outcome)
             details = outcome.raw_details
             set_outcome(call.outcome, outcome.status, outcome.text,
@@ -526,24 +554,18 @@ cdef class ClientInterception(Interception):
             call.kept = []
         elif len(call.kept) > 1:
             call.kept.reverse()
-        # An outcome knows its interception: nothing is to be left to the collector of cycles.
-        self.outcome = None
-        self.as_it_came = None
-        self.tail = None
         self.sent = None
-        return 0
+        outcome = None      # nobody is to hold it but the interception, and interceptors
+        return self.forget_outcome()
 
-    cdef int clear(self) except -1:
+    cdef bint clear(self) except -1:
+        if self.timer is not None or self.misfit is not None or not Interception.clear(self):
+            return False
         self.context = None
-        self.loop = None
         self.shared = None
         self.channel = None
-        self.clock = None
-        self.timer = None
-        self.misfit = None
         self.request_metadata = None
         self.peer_name = None
-        self.as_it_came = None
         self.errand = False
         self.attempting = False
         self.told = False
@@ -551,7 +573,7 @@ cdef class ClientInterception(Interception):
         self.sent = None
         self.overfull = False
         self.sent_bytes = 0
-        return Interception.clear(self)
+        return True
 
     cdef int pause_call(self, Call call) except -1:
         """The call is to be made again."""
@@ -562,12 +584,12 @@ cdef class ClientInterception(Interception):
         call.attempts = 0
         call.waits_for_connection = False
         call.watch_deadline()
-        self.as_it_came = None
         if self.pause > 0:
-            self.timer = self.clock.call_later(self.loop, self.pause, self.call_again)
+            self.timer = self.channel.clock.call_later(
+                self.channel.loop, self.pause, self.call_again)
         else:
             # Not right here, where a call that fails at once would nest in itself.
-            self.timer = self.loop.call_soon(self.call_again)
+            self.timer = self.channel.loop.call_soon(self.call_again)
         return 0
 
     def call_again(self):

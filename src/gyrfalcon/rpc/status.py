@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 
-class StatusCode(enum.IntEnum):
+class CodeType(enum.EnumType):
+    """The class of StatusCode, which native code teaches to look its members up quickly."""
+
+
+class StatusCode(enum.IntEnum, metaclass=CodeType):
     """The 17 codes a call can end with (gRPC `statuscodes`)."""
 
     OK = 0

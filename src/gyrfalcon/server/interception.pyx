@@ -274,18 +274,18 @@ cdef class ServerInterception(Interception):
         if interceptors.answers:
             self.tell_answered()
         call.interception = None
-        # An outcome knows its interception: nothing is to be left to the collector of cycles.
-        self.outcome = None
-        self.tail = None
+        self.forget_outcome()
         call.retire()
         # Who asked for this holds it.
         interceptors.take_back(self, 1)
         return 0
 
-    cdef int clear(self) except -1:
+    cdef bint clear(self) except -1:
+        if not Interception.clear(self):
+            return False
         self.call = None
         self.encoded = None
-        return Interception.clear(self)
+        return True
 
     cdef int tell_answered(self) except -1:
         """Tell the interceptors that the answer is on its way."""

@@ -1,5 +1,23 @@
 from cpython.object cimport PyObject
 
+cdef extern from "Python.h":
+    ctypedef enum PySendResult:
+        PYGEN_RETURN
+        PYGEN_ERROR
+        PYGEN_NEXT
+
+cdef extern from *:
+    """
+    static CYTHON_INLINE int gyr_enter_context(PyObject *context) {
+        if (PyContext_Enter(context) == 0) return 1;
+        if (!PyErr_ExceptionMatches(PyExc_RuntimeError)) return -1;
+        PyErr_Clear();
+        return 0;
+    }
+    """
+    # False where the context is this thread's already.
+    bint enter_context "gyr_enter_context" (object context) except -1
+    int leave_context "PyContext_Exit" (object context) except -1
 
 cdef enum Phase:
     ENTERING = 1        # interceptors run up to their `yield`, the outermost first
@@ -41,6 +59,7 @@ cdef class CallOutcome:
     cdef object failure             # the exception, where there is one already
     cdef object cause               # what was raised, which the other side is not told
     cdef object source              # where its metadata is read from
+    cdef bint as_it_came            # client: of the attempt, which no interceptor replaced
     cdef object initial             # Metadata, once somebody looked
     cdef object trailing
 
@@ -58,9 +77,8 @@ cdef class Interception:
     cdef CallOutcome outcome
     cdef CallOutcome stopped        # the call ended while they were on the way in
     cdef list tail                  # replies that have not passed those still to be left
-    cdef tuple answer_given
-    cdef object answer_initial
-    cdef object answer_trailing
+    cdef tuple answer_given         # replies, initial and trailing metadata
+    cdef CallOutcome unused         # kept for the next call
     cdef readonly double pause      # seconds, with PAUSED
     cdef readonly int attempt
     cdef dict notes
@@ -69,8 +87,8 @@ cdef class Interception:
     cdef bint taken                 # server: that was read
 
     cdef object advance(self)
-    cdef object run_on(self)
-    cdef object step_slowly(self, object generator, object value)
+    cdef int stepped(self, PySendResult way, PyObject *result) except -1
+    cdef object step_slowly(self, object value)
     cdef int take_answer(self) except -1
     cdef int throw_on(self) except -1
     cdef str name_of_innermost(self)
@@ -80,11 +98,11 @@ cdef class Interception:
     cdef int hook_tail(self) except -1
     cdef int turn_back(self, CallOutcome outcome, list tail) except -1
     cdef int go_on(self) except -1
-    cdef int clear(self) except -1
-    cdef int drop(self) except -1
+    cdef bint clear(self) except -1
     cdef object hook_request(self, object message)
     cdef object hook_reply(self, object message)
     cdef CallOutcome made(self, int status, str text)
+    cdef int forget_outcome(self) except -1
     cdef CallOutcome outcome_of(self, object error)
     cdef object error_of(self, CallOutcome outcome)
     cdef object initial_of(self, CallOutcome outcome)
@@ -102,7 +120,3 @@ cdef class Interception:
     cdef int commit(self) except -1
     cdef bint take_errand(self) except -1
     cdef int pass_errand_on(self) except -1
-
-
-cdef bint enter_context(object context) except? -1
-cdef int leave_context(object context) except -1

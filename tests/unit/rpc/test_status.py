@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import enum
+import importlib
 import pickle
 
 import pytest
@@ -30,6 +32,20 @@ def test_codes_are_those_of_grpc() -> None:
         ("DATA_LOSS", 15),
         ("UNAUTHENTICATED", 16),
     ]
+
+
+def test_a_code_is_an_attribute_of_its_class() -> None:
+    # A module with native code changes how they are looked up.
+    importlib.import_module("gyrfalcon.transport.interception")
+    assert StatusCode.OK is StatusCode["OK"] is StatusCode(0)
+    assert StatusCode.OK.name == "OK"
+    assert list(StatusCode.__members__) == [code.name for code in StatusCode]
+    assert isinstance(StatusCode, enum.EnumType)
+    assert pickle.loads(pickle.dumps(StatusCode.ABORTED)) is StatusCode.ABORTED
+    with pytest.raises(AttributeError, match="FINE"):
+        StatusCode.FINE  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(AttributeError):
+        StatusCode.OK = StatusCode.ABORTED  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
