@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
+import struct
+import sys
+import threading
 from typing import Any
 
 import pytest
 
+from gyrfalcon._core.connection import Connection
+from gyrfalcon.client.call import ClientDriver
 from gyrfalcon.transport.blocking import SharedLoop
+from tests.core.wires import REQUEST, RESPONSE_PAIRS, FrameType, frame, head
 
 
 class NoJanitor:
@@ -55,4 +62,72 @@ def test_a_connection_that_is_given_up_while_it_is_polled_is_passed_over(
         waiting: Any = loop.wait_connected(connecting)
         loop.run(connect(), timeout=30)
         assert seen == ["given up"]
+    loop.close()
+
+
+ANSWERS = 1500
+# RFC 9113 6.5.2: SETTINGS_MAX_CONCURRENT_STREAMS
+MANY_STREAMS = frame(FrameType.SETTINGS, 0, 0, struct.pack(">HI", 3, 2 * ANSWERS))
+LONG_ANSWER = [*RESPONSE_PAIRS, *((b"field-%d" % number, b"value") for number in range(10))]
+LONG_READ = b"".join(head(number, LONG_ANSWER, end=True) for number in range(1, 2 * ANSWERS, 2))
+
+
+class Silent(asyncio.Transport):
+    """Nobody is at its other end."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return False
+
+
+class Owner:
+    """Hears of a connection and does nothing."""
+
+    def handshake_done(self, driver: ClientDriver) -> None:
+        pass
+
+
+def read(driver: ClientDriver, data: bytes) -> None:
+    driver.get_buffer(-1)[: len(data)] = data
+    driver.buffer_updated(len(data))
+
+
+def test_other_threads_run_while_much_is_read() -> None:
+    """Thousands of answers in one read, some milliseconds of work without any Python code."""
+    loop: Any = SharedLoop(NoJanitor())
+    owner: Any = Owner()
+    gate = threading.Lock()
+    ran: list[bool] = []
+
+    def wait() -> None:
+        with gate:
+            ran.append(True)
+
+    gate.acquire()
+    thread = threading.Thread(target=wait)
+    thread.start()
+    interval = sys.getswitchinterval()
+    # Who waits for the GIL gets it where it is given up, and not because of the time.
+    sys.setswitchinterval(1000)
+    try:
+        gate.release()
+        # The system may take its time to wake the thread.
+        for _ in range(100):
+            driver = ClientDriver(Connection(server=False), loop, owner)
+            driver.connection_made(Silent())
+            read(driver, MANY_STREAMS)
+            for _ in range(ANSWERS):
+                driver.connection.open(REQUEST)
+            driver.flush_now()
+            before = len(ran)
+            read(driver, LONG_READ)
+            after = len(ran)
+            if after:
+                break
+    finally:
+        sys.setswitchinterval(interval)
+        thread.join()
+    assert (before, after) == (0, 1)
     loop.close()
