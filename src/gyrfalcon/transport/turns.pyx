@@ -1,8 +1,8 @@
 """Turns of a loop, where a connection has work of a kind that takes long: messages to inflate.
 
-4 KiB of a compressed message may be 4 MiB, which take 3 ms to inflate, and 20 ms where memory is
-short. So messages are inflated in parts, and a connection that has inflated its share rests until it
-is its turn again: those that rest go on in order, two in a turn of the loop.
+4 KiB of a compressed message may be 4 MiB, which take 3 ms to inflate, and 20 ms at times. So
+messages are inflated in parts, and a connection that has inflated its share rests until it is its
+turn again: those that rest go on in order, two in a turn of the loop.
 """
 import threading
 import weakref
