@@ -105,6 +105,7 @@ def test_other_threads_run_while_much_is_read() -> None:
         with gate:
             ran.append(True)
 
+    before = after = 0
     gate.acquire()
     thread = threading.Thread(target=wait)
     thread.start()
