@@ -318,7 +318,11 @@ cdef class Driver:
         self.inflated = 0
         self.put_off = None
         for waiting in put_off or ():
-            waiting._begin_turn()
+            try:
+                waiting._begin_turn()
+            except Exception:
+                # The others are to hear of it all the same.
+                log.exception("%r: internal error of %r", self, waiting)
 
     # ------------------------------------------------------------------ events and output
 
