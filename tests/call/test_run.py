@@ -19,11 +19,13 @@ pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[2]
 
 PROGRAM = """
-import asyncio, logging, sys
+import asyncio, gc, logging, sys
 import gyrfalcon as gyr
-from tests.call.service import Calls
+from tests.call.service import Calls, message
 
 async def wait(request, ctx):
+    if request.value == b"frozen?":
+        return message(b"%d" % gc.get_freeze_count())
     await ctx.send_initial_metadata()
     await asyncio.Event().wait()
 
@@ -58,6 +60,12 @@ async def program(
             if process.returncode is None:
                 process.kill()
             await process.communicate()
+
+
+async def test_what_was_imported_is_not_collected_while_calls_wait(tmp_path: Path) -> None:
+    async with program(tmp_path, grace=20.0) as (_, channel):
+        frozen = (await Stub(channel).unary(message(b"frozen?"))).value
+        assert int(frozen) > len(sys.modules)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

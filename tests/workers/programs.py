@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 # Serves who answered: its pid, worker number and what the file says.
 APP = """
-import asyncio, logging, os, signal, sys
+import asyncio, gc, logging, os, signal, sys
 import gyrfalcon as gyr
 from tests.call.service import Calls, message
 
@@ -33,6 +33,8 @@ class Who(Calls, gyr.ServerObserver):
         if request.value == b"wait":
             await ctx.send_initial_metadata()
             await asyncio.sleep(0.2)
+        if request.value == b"frozen?":
+            return message(b"0 0 %d" % gc.get_freeze_count())
         return message(f"{os.getpid()} {gyr.workers.worker_number()} {MARK}".encode())
 
 def make():

@@ -238,3 +238,13 @@ def test_a_worker_is_known_by_its_name(tmp_path: Path) -> None:
         (pid,) = served.serving(1)
         assert Path(f"/proc/{pid}/comm").read_text(encoding="ascii") == "gyr worker 1\n"
         assert served.stop() == 0
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_a_worker_has_imported_is_not_collected(form: str, tmp_path: Path) -> None:
+    target = f"unix:{tmp_path}/s"
+    with program(command(form, tmp_path, target, 1)) as served:
+        served.serving(1)
+        _, _, frozen = ask(target, b"frozen?")
+        assert int(frozen) > len(sys.modules)
+        assert served.stop() == 0

@@ -321,7 +321,6 @@ class Server:
 
             serve_with_workers(self, self._network, addresses, workers)
             return
-        freeze_heap()
         run_in_new_loop(self._serve(addresses))
 
     async def _serve(self, addresses: Sequence[str]) -> None:
@@ -333,6 +332,7 @@ class Server:
             async with self:
                 for address in addresses:
                     await self.listen(address)
+                freeze_heap()
                 log.info("Ctrl-C or SIGTERM lets running calls end; a second one ends them")
                 await self.wait_closed()
         finally:

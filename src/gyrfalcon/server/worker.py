@@ -61,7 +61,6 @@ class Worker:
 
     def serve(self, server: Server) -> None:
         """Serve until the supervisor ends it, or is gone, or SIGTERM comes."""
-        freeze_heap()
         run_in_new_loop(self._serve(server))
 
     async def _serve(self, server: Server) -> None:
@@ -71,6 +70,7 @@ class Worker:
             async with server:
                 for address in self._addresses:
                     await server.listen_on(address)
+                freeze_heap()
                 tasks = set[asyncio.Task[None]]()
 
                 def told(message: dict[str, Any]) -> None:
