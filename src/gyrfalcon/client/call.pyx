@@ -680,11 +680,12 @@ cdef class Call(Nested):
             return None         # `decode_reply` raises it to whoever takes the reply
         return begin_inflation(data, compression, self.channel.max_receive_bytes)
 
-    cdef bint opens_reply(self) except -1:
-        """Whether the next reply, if one waits, can be taken now."""
-        if self.stream is not None and type(self.stream.first) is bytes:
-            return True         # nearly always
-        return self.kept is not None or not self.has_reply() or self.opens_message()
+    cdef bint opens_result(self) except -1:
+        """Whether the one reply, if there is one, can be taken now."""
+        cdef Stream stream = self.stream
+        if self.kept is not None or stream is None or not stream.waiting_messages():
+            return True
+        return type(stream.peek_message()) is bytes or self.opens_message()
 
     cdef object only_reply(self):
         if self.outcome.code != OK:
@@ -757,9 +758,11 @@ cdef class Call(Nested):
     cdef int poll(self, Operation operation) except -1:
         cdef int kind = operation.kind
         if kind == RESULT:
-            return self.outcome is not None and (self.outcome.code != OK or self.opens_reply())
+            return self.outcome is not None and (self.outcome.code != OK or self.opens_result())
         if kind == RECEIVE or kind == ITERATE:
-            return (self.outcome is not None or self.has_reply()) and self.opens_reply()
+            if self.kept is None and self.stream is not None and self.stream.waiting_messages():
+                return type(self.stream.peek_message()) is bytes or self.opens_message()
+            return self.outcome is not None or self.has_reply()
         if self.outcome is not None:
             return True
         if kind == SEND or kind == SEND_PLAIN:
