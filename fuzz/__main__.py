@@ -99,7 +99,7 @@ class Run:
 
     def fuzz(self, seconds: int) -> dict[str, Any]:
         began_with = self.prepare()
-        before = set(CRASHES.iterdir())
+        before = self.crashes()
         dictionary = DICTIONARIES[self.name]
         options = [f"-dict={ROOT}/fuzz/dictionaries/{dictionary}.dict"] if dictionary else []
         began = time.monotonic()
@@ -110,8 +110,12 @@ class Run:
         ):  # fmt: skip
             self.read(line)
         self.wall = time.monotonic() - began
-        found = sorted(path.name for path in set(CRASHES.iterdir()) - before)
+        found = sorted(path.name for path in self.crashes() - before)
         return self.report(began_with, found)
+
+    def crashes(self) -> set[Path]:
+        """What this target has left there; others may run at the same time."""
+        return set(CRASHES.glob(f"{self.name}-*"))
 
     def read(self, line: str) -> None:
         modules, status = MODULES.search(line), STATUS.search(line)
