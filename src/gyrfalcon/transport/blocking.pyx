@@ -28,6 +28,7 @@ from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc
 
 from .clock cimport monotonic
+from .driver cimport add_atomically, wanting_gil
 from .lingering cimport LINGER, Lingering
 from .waiting cimport Operation, Parking, Waiting
 
@@ -223,6 +224,8 @@ cdef class SocketTransport(Pollee):
             with nogil:
                 sent = send(fd, start, size, GYR_SEND_FLAGS)
                 error = c_errno
+                add_atomically(&wanting_gil, 1)
+            add_atomically(&wanting_gil, -1)
             if sent < 0:
                 if error == EINTR:
                     continue
@@ -344,6 +347,8 @@ cdef class SharedLoop:
         if not PyThread_acquire_lock(self.mutex, 0):
             with nogil:
                 PyThread_acquire_lock(self.mutex, 1)
+                add_atomically(&wanting_gil, 1)
+            add_atomically(&wanting_gil, -1)
         self.owner = PyThread_get_thread_ident()
         self.outer_loop = get_running_loop()
         set_running_loop(self)
@@ -611,6 +616,8 @@ cdef class SharedLoop:
                             if got < 0:
                                 read_error = c_errno
                             break
+                add_atomically(&wanting_gil, 1)
+            add_atomically(&wanting_gil, -1)
             self.lock()
             self.depth = depth
             self.busy = busy + 1

@@ -7,6 +7,18 @@ from .clock cimport Clock
 from .lingering cimport Lingering
 from .turns cimport Turns
 
+cdef extern from *:
+    """
+    #define gyr_add(counter, by) ((void)__atomic_fetch_add(counter, by, __ATOMIC_RELAXED))
+    #define gyr_get(counter) __atomic_load_n(counter, __ATOMIC_RELAXED)
+    """
+    void add_atomically "gyr_add" (int *counter, int by) noexcept nogil
+    int get_atomically "gyr_get" (int *counter) noexcept nogil
+
+# Threads of blocking channels that wait for the GIL: they add themselves, and take themselves off
+# when they have it.
+cdef int wanting_gil
+
 cdef object read_buffer(loop)
 
 

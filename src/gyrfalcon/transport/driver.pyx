@@ -12,6 +12,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t
 from posix.unistd cimport usleep
 
+cdef extern from "sched.h" nogil:
+    int sched_yield()
+
 from .._core.connection cimport Connection
 from .._core.stream cimport Link, Sink, Stream
 
@@ -33,7 +36,12 @@ cdef size_t WRITE_SIZE = 256 * 1024
 # What is given to the core at a time before it is looked how long that took; twice as much next
 # time, where it was little.
 cdef Py_ssize_t FIRST_PIECE = 8 * 1024
-# To wake a thread takes some 50 us here, which is what the kernel makes of any shorter sleep.
+# Threads have turns too, of the processor after each piece. Those of blocking channels say that they
+# wait for the GIL; for others it is given up as often as the interpreter does between bytecodes
+# (sys.getswitchinterval). To wake a thread takes some 50 us here, which is what the kernel makes of
+# any shorter sleep.
+cdef int wanting_gil = 0
+cdef double SWITCH_SECONDS = 0.005
 cdef unsigned int THREAD_TURN_US = 50
 cdef double QUICK_SECONDS = TURN_SECONDS / 8
 # When a connection is lost so many of its streams hear of it in a turn: cancelling a handler takes
@@ -209,12 +217,14 @@ cdef class Driver:
                     done = size
                     break
                 now = self.clock.now()
-                if now - began > TURN_SECONDS:
-                    if not self.takes_turns:
+                if not self.takes_turns:
+                    if get_atomically(&wanting_gil) or now - began > SWITCH_SECONDS:
                         let_threads_run()
                         began = now
-                    elif not self.transport.is_closing():
-                        break
+                    else:
+                        sched_yield()
+                elif now - began > TURN_SECONDS and not self.transport.is_closing():
+                    break
                 if now - before < QUICK_SECONDS:
                     piece *= 2
                 before = now
