@@ -36,10 +36,10 @@ cdef size_t WRITE_SIZE = 256 * 1024
 # What is given to the core at a time before it is looked how long that took; twice as much next
 # time, where it was little.
 cdef Py_ssize_t FIRST_PIECE = 8 * 1024
-# Threads have turns too, of the processor after each piece. Those of blocking channels say that they
-# wait for the GIL; for others it is given up as often as the interpreter does between bytecodes
-# (sys.getswitchinterval). To wake a thread takes some 50 us here, which is what the kernel makes of
-# any shorter sleep.
+# Threads have turns too, of the processor after each piece. Those of blocking channels say that
+# they wait for the GIL; for others it is given up as often as the interpreter does between
+# bytecodes (sys.getswitchinterval). To wake a thread takes some 50 us here, which is what the
+# kernel makes of any shorter sleep.
 cdef int wanting_gil = 0
 cdef double SWITCH_SECONDS = 0.005
 cdef unsigned int THREAD_TURN_US = 50
