@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 from rich.console import Console
@@ -50,16 +50,34 @@ GOOD = Answer("a good answer", lambda stream_id: [ok(stream_id)], Status.OK, liv
 
 
 class Baselines:
-    """The neighbour's p99 beside a control, for each of its shares."""
+    """The neighbour's p99 beside a control, for each of its shares.
+
+    Measured before the attacks and after them, because the machine changes meanwhile: of all those
+    calls together. A control that takes more of the core costs the neighbour no less: where chance
+    says otherwise, the p99 beside the smaller one counts.
+    """
 
     def __init__(self, measure: Callable[[float], Experience], seconds: float) -> None:
+        self._measure = measure
+        self._seconds = seconds
+        self._took: dict[float, list[float]] = {share: [] for share in SHARES}
         self.p99: dict[float, float] = {}
-        self.calls: dict[float, int] = {}
+        self.take()
+
+    def take(self) -> None:
+        """Measure, once more."""
+        most = 0.0
         for share in SHARES:
             with busy(share):
-                seen = measure(seconds)
+                seen = self._measure(self._seconds)
             assert seen.errors == []
-            self.p99[share], self.calls[share] = seen.p99, len(seen.took)
+            self._took[share] += seen.took
+            most = max(most, Experience(self._took[share], []).p99)
+            self.p99[share] = most
+
+    @property
+    def calls(self) -> dict[float, int]:
+        return {share: len(took) for share, took in self._took.items()}
 
     @property
     def fit(self) -> bool:
@@ -101,7 +119,11 @@ class Row:
     faults: list[str]
 
 
-def conclude(row: Row, seen: Experience, baselines: Baselines, share: float) -> Row:
+# What came of an attack, what the neighbour has seen, and the share of the core that it took.
+Attacked: TypeAlias = tuple[Row, Experience, float]
+
+
+def conclude(row: Row, seen: Experience, share: float, baselines: Baselines) -> Row:
     """Add what the neighbour has seen."""
     row.calls, row.share, row.p99 = len(seen.took), share, seen.p99
     row.p99_idle = baselines.p99[0.0]
@@ -132,7 +154,7 @@ def quiet(target: Process, seconds: float) -> Experience:
     return neighbour.leave()
 
 
-def attack_server(target: Process, family: Family, seconds: float, baselines: Baselines) -> Row:
+def attack_server(target: Process, family: Family, seconds: float) -> Attacked:
     """One attack after another on new connections, for so long."""
     neighbour = Neighbour(target.port)
     target.neighbours = 1
@@ -160,7 +182,7 @@ def attack_server(target: Process, family: Family, seconds: float, baselines: Ba
     )
     if family.limits and family.reads and all(verdict.lost for verdict in verdicts):
         row.faults.append("no GOAWAY was ever read")
-    return conclude(row, neighbour.leave(), baselines, share)
+    return row, neighbour.leave(), share
 
 
 # ---------------------------------------------------------------------- a client
@@ -183,7 +205,7 @@ def answer_client(
     return outcomes, used.share(), Experience(took, [])
 
 
-def attack_client(victim: Victim, answer: Answer, seconds: float, baselines: Baselines) -> Row:
+def attack_client(victim: Victim, answer: Answer, seconds: float) -> Attacked:
     outcomes, share, seen = answer_client(victim, answer, seconds)
     wrong = {outcome.code for outcome in outcomes} - {answer.code}
     row = Row(
@@ -199,7 +221,7 @@ def attack_client(victim: Victim, answer: Answer, seconds: float, baselines: Bas
         row.faults.append("the next call was not served")
     if max(row.growth, row.left) > answer.most_bytes:
         row.faults.append(f"{row.growth / MIB:.1f} MiB held, {row.left / MIB:.1f} MiB kept")
-    return conclude(row, seen, baselines, share)
+    return row, seen, share
 
 
 # ---------------------------------------------------------------------- what is shown
@@ -246,8 +268,9 @@ def main(seconds: float, only: str) -> None:
             for family in WARM_UP:
                 attack(target, family)
             baselines = Baselines(lambda length: quiet(target, length), max(seconds * 2, 12.0))
-            for family in families:
-                rows.append(attack_server(target, family, seconds, baselines))
+            attacked = [attack_server(target, family, seconds) for family in families]
+            baselines.take()
+            rows += [conclude(*one, baselines) for one in attacked]
             report["baselines"] = baselines.p99
             console.print(table_of(rows, f"p99 of a neighbour, in ms: {baselines}"))
         answers = [one for one in ANSWERS if "client" in only or only in one.name]
@@ -293,7 +316,9 @@ def all_clients(
     baselines = Baselines(
         lambda length: answer_client(victim, GOOD, length)[2], max(seconds, LEAST_CALLS * EVERY_S)
     )
-    rows = [attack_client(victim, answer, seconds / 2, baselines) for answer in answers]
+    attacked = [attack_client(victim, answer, seconds / 2) for answer in answers]
+    baselines.take()
+    rows = [conclude(*one, baselines) for one in attacked]
     victim.stop()
     good.stop()
     report["client_baselines"] = baselines.p99

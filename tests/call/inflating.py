@@ -13,7 +13,7 @@ from gyrfalcon.rpc.compression import COMPRESSIONS, GZIP, MessageTooLargeError
 MIB = 2**20
 PART = MIB // 4
 # What all connections of a loop inflate in one turn of it, but for the part that goes over it.
-ALLOWANCE = MIB // 2
+ALLOWANCE = PART
 
 
 class Whole:
