@@ -17,7 +17,8 @@ from tests.core.wires import END_STREAM, FrameType, frame, head
 
 pytestmark = pytest.mark.anyio
 
-# What one turn may take is a millisecond of work; each of what is counted here takes two.
+# What one turn may take is half a millisecond of work; each of what is counted here takes two
+# whole ones.
 WORK_S = 0.002
 CALLS = 400
 # A worker looks at the clock every 16 handlers: the first time to see when it is.

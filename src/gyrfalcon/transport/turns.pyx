@@ -8,7 +8,7 @@ import threading
 import weakref
 
 # Read are up to 256 KiB, in which a peer can put 50 ms of work (HPACK bombs).
-cdef double TURN_SECONDS = 0.001
+cdef double TURN_SECONDS = 0.0005
 # Bytes inflated in a turn, a part of a message: half a millisecond. A call of somebody else takes
 # three turns on Python 3.11: the one that runs, that of its read and that of its handler.
 cdef size_t SHARE = 256 * 1024
