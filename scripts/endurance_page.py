@@ -40,7 +40,7 @@ def fuzzed(reports: list[dict[str, Any]]) -> Iterator[str]:
     versions = reports[0]["versions"]
     yield "## Fuzzing\n"
     yield (
-        "Each target for half an hour or longer after the last change of what it runs:"
+        "Each target for half an hour or longer:"
         f" {versions['engine']}, {versions['compiler']}, sanitizers {versions['sanitizers']},"
         f" CPython {versions['python']}.\n"
     )
