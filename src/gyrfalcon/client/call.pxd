@@ -108,7 +108,6 @@ cdef class Call(Nested):
     cdef object packed(self, object request)
     cdef bint has_reply(self) noexcept
     cdef object compression_of_replies(self)
-    cdef bint opens_result(self) except -1
     cdef object decode_reply(self)
     cdef object next_reply(self)
     cdef object only_reply(self)

@@ -30,8 +30,8 @@ from ..transport.clock cimport Clock
 from ..transport.interception cimport Interception, Interceptors
 from ..transport.propagation cimport CallScope, channel_made, current_scope, has_servers
 from ..transport.upkeep cimport KeptDriver, Rules
-from ..transport.waiting cimport Operation
-from ..wire.inflation cimport Inflation, begin_inflation, open_message
+from ..transport.waiting cimport Operation, take_inflated
+from ..wire.inflation cimport Inflation, begin_inflation
 from ..wire.grpc cimport (
     Outcome,
     RequestTemplate,
@@ -649,10 +649,9 @@ cdef class Call(Nested):
             inflation, self.inflation = self.inflation, None
             try:
                 if inflation is None:
-                    data = open_message(
+                    inflation = begin_inflation(
                         data, self.compression_of_replies(), self.channel.max_receive_bytes)
-                else:
-                    data = inflation.take()
+                data = take_inflated(inflation)
             except ResourceExhausted:
                 self.channel.count_limit("max_receive_bytes")       # once inflated
                 raise
@@ -671,21 +670,12 @@ cdef class Call(Nested):
         return self.peer_compression
 
     cdef Inflation begin_message(self):
-        data = self.stream.peek_message()
-        if type(data) is bytes:
-            return None
         try:
             compression = self.compression_of_replies()
         except RpcError:
             return None         # `decode_reply` raises it to whoever takes the reply
-        return begin_inflation(data, compression, self.channel.max_receive_bytes)
-
-    cdef bint opens_result(self) except -1:
-        """Whether the one reply, if there is one, can be taken now."""
-        cdef Stream stream = self.stream
-        if self.kept is not None or stream is None or not stream.waiting_messages():
-            return True
-        return type(stream.peek_message()) is bytes or self.opens_message()
+        return begin_inflation(
+            self.stream.peek_message(), compression, self.channel.max_receive_bytes)
 
     cdef object only_reply(self):
         if self.outcome.code != OK:
@@ -757,9 +747,9 @@ cdef class Call(Nested):
 
     cdef int poll(self, Operation operation) except -1:
         cdef int kind = operation.kind
-        if kind == RESULT:
-            return self.outcome is not None and (self.outcome.code != OK or self.opens_result())
-        if kind == RECEIVE or kind == ITERATE:
+        if kind == RESULT and (self.outcome is None or self.outcome.code != OK):
+            return self.outcome is not None
+        if kind == RESULT or kind == RECEIVE or kind == ITERATE:
             if self.kept is None and self.stream is not None and self.stream.waiting_messages():
                 return type(self.stream.peek_message()) is bytes or self.opens_message()
             return self.outcome is not None or self.has_reply()

@@ -15,8 +15,7 @@ _GZIP_WBITS: Final = 31
 # RFC 8878 3.1.1.1.2 asks decoders for windows of 8 MiB; the format ends at 2 GiB.
 _ZSTD_WINDOW_LOG: Final = 23
 _ZSTD_WINDOW_LOG_MAX: Final = 31
-# Messages that may grow more than so many times are put together of parts of so many bytes.
-_FAR: Final = 16
+# Of what is inflated at a time; a message is put together of such parts.
 _PART: Final = 256 * 1024
 
 
@@ -78,14 +77,7 @@ class _ZlibCompression:
         return zlib.compress(data, self._level, self._wbits)
 
     def decompress(self, data: bytes, limit: int, /) -> bytes:
-        if _may_be_bomb(data, limit):
-            return _run(self.inflate(data, limit))
-        inflater = zlib.decompressobj(self._wbits)
-        try:
-            message = inflater.decompress(data, limit + 1)
-        except zlib.error as error:
-            raise self._damaged(error) from None
-        return _whole(self.name, message, limit, data, inflater)
+        return _run(self.inflate(data, limit))
 
     def inflate(self, data: bytes, limit: int, /) -> Generator[int, None, bytes]:
         inflater = zlib.decompressobj(self._wbits)
@@ -94,11 +86,8 @@ class _ZlibCompression:
                 inflater, lambda: inflater.unconsumed_tail, self.name, data, limit
             )
         except zlib.error as error:
-            raise self._damaged(error) from None
+            raise CorruptMessageError(f"{self.name} message is damaged: {error}") from None
         return _whole(self.name, message, limit, data, inflater)
-
-    def _damaged(self, error: zlib.error) -> CorruptMessageError:
-        return CorruptMessageError(f"{self.name} message is damaged: {error}")
 
     def __repr__(self) -> str:
         return f"<compression {self.name}>"
@@ -168,32 +157,19 @@ class ZstdCompression:
         return packed
 
     def decompress(self, data: bytes, limit: int, /) -> bytes:
-        if _may_be_bomb(data, limit):
-            return _run(self.inflate(data, limit))
-        inflater = self._inflater(limit)
-        try:
-            message = inflater.decompress(data, limit + 1)
-        except _zstd().ZstdError as error:
-            raise self._damaged(error) from None
-        return _whole(self.name, message, limit, data, inflater)
+        return _run(self.inflate(data, limit))
 
     def inflate(self, data: bytes, limit: int, /) -> Generator[int, None, bytes]:
-        inflater = self._inflater(limit)
-        try:
-            message = yield from _inflate(inflater, lambda: b"", self.name, data, limit)
-        except _zstd().ZstdError as error:
-            raise self._damaged(error) from None
-        return _whole(self.name, message, limit, data, inflater)
-
-    def _inflater(self, limit: int) -> Any:
         zstd = _zstd()
         window_log = min(max(_ZSTD_WINDOW_LOG, limit.bit_length()), _ZSTD_WINDOW_LOG_MAX)
-        return zstd.ZstdDecompressor(
+        inflater = zstd.ZstdDecompressor(
             options={zstd.DecompressionParameter.window_log_max: window_log}
         )
-
-    def _damaged(self, error: Exception) -> CorruptMessageError:
-        return CorruptMessageError(f"zstd message is damaged: {error}")
+        try:
+            message = yield from _inflate(inflater, lambda: b"", self.name, data, limit)
+        except zstd.ZstdError as error:
+            raise CorruptMessageError(f"zstd message is damaged: {error}") from None
+        return _whole(self.name, message, limit, data, inflater)
 
     def __repr__(self) -> str:
         return f"<compression {self.name}>"
@@ -216,12 +192,6 @@ def _zstd() -> Any:
     return zstd
 
 
-def _may_be_bomb(data: bytes, limit: int) -> bool:
-    """Whether a message may grow so far that it is put together last: a bomb is to be held once,
-    and the inflater holds what it has twice."""
-    return len(data) * _FAR <= limit
-
-
 def _run(steps: Generator[int, None, bytes]) -> bytes:
     """What they return."""
     while True:
@@ -235,8 +205,9 @@ def _run(steps: Generator[int, None, bytes]) -> bytes:
 def _inflate(
     inflater: Any, rest: Callable[[], bytes], name: str, data: bytes, limit: int
 ) -> Generator[int, None, bytes]:
-    """What `data` inflates to; yields the size of each part but the last. `rest` gives what the
-    inflater has not taken of the data."""
+    """What `data` inflates to, put together last: a bomb is to be held once, and an inflater holds
+    what it has twice. Yields the size of each part but the last; `rest` gives what the inflater has
+    not taken of the data."""
     parts: list[bytes] = []
     size = 0
     part = inflater.decompress(data, min(_PART, limit + 1))

@@ -18,6 +18,15 @@ from libc.stdint cimport int64_t, uint32_t
 
 from .._core.fields cimport HeaderBlock, ValueCache
 from .._core.connection cimport Connection
+from .._core.python cimport (
+    PYGEN_ERROR,
+    PYGEN_NEXT,
+    PYGEN_RETURN,
+    PyContext_Enter,
+    PyContext_Exit,
+    PyIter_Send,
+    PySendResult,
+)
 from .._core.stream cimport STALLED, Sink, Stream
 from ..transport.interception cimport Interceptors
 from ..transport.propagation cimport has_channels, server_made
@@ -33,13 +42,6 @@ from ..rpc.stats import CallStats
 from ..transport.propagation import at_first_channel
 
 cdef extern from "Python.h":
-    ctypedef enum PySendResult:
-        PYGEN_RETURN
-        PYGEN_ERROR
-        PYGEN_NEXT
-    PySendResult PyIter_Send(object iterator, object value, PyObject **result) except? PYGEN_ERROR
-    int PyContext_Enter(object context) except -1
-    int PyContext_Exit(object context) except -1
     bint PyCoro_CheckExact(object made)
 
 log = logging.getLogger("gyrfalcon.server")

@@ -9,6 +9,7 @@ from collections import deque
 
 from cpython.bytes cimport PyBytes_GET_SIZE
 
+from .._core.python cimport PyContext_Enter, PyContext_Exit
 from .._core.stream cimport CompressedMessage, Stream
 from ..transport.interception cimport Interception
 from .call cimport (
@@ -37,10 +38,6 @@ cdef extern from *:
     """
     bint is_awaitable "gyr_is_awaitable" (object value)
     bint is_async_iterable "gyr_is_async_iterable" (object value)
-
-cdef extern from "Python.h":
-    int PyContext_Enter(object context) except -1
-    int PyContext_Exit(object context) except -1
 
 # What a thread may be ahead of the loop: so many replies, or so many bytes of them.
 cdef Py_ssize_t AHEAD = 64

@@ -5,7 +5,6 @@ from .._core.stream cimport Sink, Stream
 
 from .clock cimport Clock
 from .lingering cimport Lingering
-from .turns cimport Turns
 
 cdef extern from *:
     """
@@ -30,7 +29,6 @@ cdef class Driver:
     cdef object buffer
     cdef uint8_t *buffer_data
     cdef bint takes_turns           # long work is cut, so that other connections have theirs
-    cdef Turns turns                # of the loop; None: not asked for yet
     cdef size_t inflated            # bytes, since the connection had its share of a turn
     cdef bint spent                 # it had; messages wait for the next one
     cdef list put_off               # who has one of these; None: nobody

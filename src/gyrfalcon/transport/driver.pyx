@@ -12,20 +12,20 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t
 from posix.unistd cimport usleep
 
-cdef extern from "sched.h" nogil:
-    int sched_yield()
-
 from .._core.connection cimport Connection
 from .._core.stream cimport Link, Sink, Stream
 
 from .clock cimport SYSTEM, Clock
 from .lingering cimport lingering_of
-from .turns cimport TURN_SECONDS, turns_of
+from .turns cimport SHARE, TURN_SECONDS, turns_of
 
 from ..rpc.stats import CONNECTIONS, ConnectionStats
 
 from ..rpc.peer import Peer
 from .addresses import describe_address, describe_peer
+
+cdef extern from "sched.h":
+    int sched_yield()
 
 log = logging.getLogger("gyrfalcon.transport")
 
@@ -36,6 +36,7 @@ cdef size_t WRITE_SIZE = 256 * 1024
 # What is given to the core at a time before it is looked how long that took; twice as much next
 # time, where it was little.
 cdef Py_ssize_t FIRST_PIECE = 8 * 1024
+cdef double QUICK_SECONDS = TURN_SECONDS / 8
 # Threads have turns too, of the processor after each piece. Those of blocking channels say that
 # they wait for the GIL; for others it is given up as often as the interpreter does between
 # bytecodes (sys.getswitchinterval). To wake a thread takes some 50 us here, which is what the
@@ -43,7 +44,6 @@ cdef Py_ssize_t FIRST_PIECE = 8 * 1024
 cdef int wanting_gil = 0
 cdef double SWITCH_SECONDS = 0.005
 cdef unsigned int THREAD_TURN_US = 50
-cdef double QUICK_SECONDS = TURN_SECONDS / 8
 # When a connection is lost so many of its streams hear of it in a turn: cancelling a handler takes
 # some 40 us.
 cdef Py_ssize_t TOLD_A_TURN = 32
@@ -306,12 +306,10 @@ cdef class Driver:
 
     cdef int note_inflated(self, size_t size) except -1:
         """So much of a message was inflated on the loop."""
-        if self.turns is None:
-            self.turns = turns_of(self.loop)
         self.inflated += size
-        if self.inflated >= self.turns.share and not self.spent:
+        if self.inflated >= SHARE and not self.spent:
             self.spent = True
-            self.turns.rest(self)
+            turns_of(self.loop).rest(self)
         return 0
 
     cdef int put_off_until_next_turn(self, object waiting) except -1:

@@ -1,10 +1,6 @@
 from cpython.object cimport PyObject
 
-cdef extern from "Python.h":
-    ctypedef enum PySendResult:
-        PYGEN_RETURN
-        PYGEN_ERROR
-        PYGEN_NEXT
+from .._core.python cimport PySendResult
 
 cdef extern from *:
     """

@@ -10,6 +10,8 @@ import logging
 cimport cython
 from cpython.object cimport PyObject
 
+from .._core.python cimport PYGEN_ERROR, PYGEN_NEXT, PYGEN_RETURN, PySendResult
+
 from ..rpc.interceptor import Retry, check_interceptors, is_async, overridden
 from ..rpc.metadata import Metadata
 from ..rpc.rich_status import decode_details

@@ -9,10 +9,10 @@ sleeps at once for the next waits, up to `LONGEST_PAUSE` of them, before it is t
 connection whose peer takes its time costs nothing worth counting.
 """
 import os
-import threading
-import weakref
 
 from .clock cimport monotonic
+
+from .loops import OfLoop
 
 cdef double LINGER = 100e-6
 cdef double MOST = 1e-3
@@ -20,7 +20,7 @@ cdef double MOST = 1e-3
 cdef int FIRST_PAUSE = 8
 cdef int LONGEST_PAUSE = 256
 
-_known = threading.local()
+_known = OfLoop()
 
 
 def set_linger(text):
@@ -43,16 +43,7 @@ if "GYRFALCON_LINGER" in os.environ:
 
 cdef Lingering lingering_of(loop):
     """That of a loop, in the loop's thread."""
-    cdef Lingering made
-    try:
-        known, made = _known.pair
-        if known() is loop:
-            return made
-    except AttributeError:
-        pass
-    made = Lingering()
-    _known.pair = weakref.ref(loop), made
-    return made
+    return _known.get(loop, Lingering)
 
 
 cdef class Lingering:

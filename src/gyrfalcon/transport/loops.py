@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, Generic, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -40,6 +41,19 @@ def run_in_new_loop(main: Coroutine[Any, Any, None]) -> None:
     """Run a coroutine to its end in a loop of its own."""
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(main)
+
+
+class OfLoop(threading.local, Generic[T]):
+    """What each loop has one of: in each thread that of the loop which runs there, or ran last."""
+
+    def __init__(self) -> None:
+        self._pair: tuple[weakref.ref[Any], T] | None = None
+
+    def get(self, loop: Any, make: Callable[[], T]) -> T:
+        """That of a loop, in the loop's thread; made where there is none yet."""
+        if self._pair is None or self._pair[0]() is not loop:
+            self._pair = weakref.ref(loop), make()
+        return self._pair[1]
 
 
 class LoopThread:

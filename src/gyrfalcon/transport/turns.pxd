@@ -1,12 +1,11 @@
 # A loop has other connections: one with more work than this, in seconds, goes on after them.
 cdef double TURN_SECONDS
+# Bytes of messages that a connection inflates before others have their turn.
+cdef size_t SHARE
 
 
 cdef class Turns:
-    cdef object loop        # a weak reference
-    cdef size_t share       # bytes, for each connection
-    cdef list resting       # Drivers that had theirs in this turn
-    cdef object begin_callback
+    cdef object resting     # Drivers that had their share, a deque
 
     cdef int rest(self, object driver) except -1
 

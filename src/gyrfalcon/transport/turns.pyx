@@ -4,8 +4,9 @@
 messages are inflated in parts, and a connection that has inflated one rests until it is its turn
 again: those that rest go on in order, one in a turn of the loop.
 """
-import threading
-import weakref
+from collections import deque
+
+from .loops import OfLoop
 
 # Read are up to 256 KiB, in which a peer can put 50 ms of work (HPACK bombs).
 cdef double TURN_SECONDS = 0.0005
@@ -13,42 +14,30 @@ cdef double TURN_SECONDS = 0.0005
 # three turns on Python 3.11: the one that runs, that of its read and that of its handler.
 cdef size_t SHARE = 256 * 1024
 
-_known = threading.local()
+_known = OfLoop()
 
 
 cdef Turns turns_of(loop):
     """That of a loop, in the loop's thread."""
-    cdef Turns made
-    try:
-        known, made = _known.pair
-        if known() is loop:
-            return made
-    except AttributeError:
-        pass
-    made = Turns(weakref.ref(loop))
-    _known.pair = weakref.ref(loop), made
-    return made
+    return _known.get(loop, Turns)
 
 
 cdef class Turns:
     """Belongs to whoever runs the loop."""
 
-    def __init__(self, loop):
-        self.loop = loop
-        self.share = SHARE
-        self.resting = []
-        self.begin_callback = self.begin
+    def __init__(self):
+        self.resting = deque()
 
     cdef int rest(self, object driver) except -1:
         """This connection had its share; it is told when it has another."""
         if not self.resting:
-            self.loop().call_soon(self.begin_callback)
+            driver.loop.call_soon(self.begin)
         self.resting.append(driver)
         return 0
 
     def begin(self):
         """The loop has turned."""
-        driver = self.resting.pop(0)
+        driver = self.resting.popleft()
         if self.resting:
-            self.loop().call_soon(self.begin_callback)
+            driver.loop.call_soon(self.begin)
         driver.begin_turn()

@@ -20,6 +20,9 @@ cdef class Waiting(Exchange):
     cdef Operation operation(self, int kind, object payload)
 
 
+cdef object take_inflated(Inflation inflation)
+
+
 cdef class Operation:
     cdef Waiting call
     cdef readonly int kind

@@ -11,13 +11,24 @@ from contextvars import copy_context
 
 cimport cython
 
+from .._core.python cimport PyContext_Enter, PyContext_Exit
 from ..wire.exchange cimport Exchange
 from ..wire.inflation cimport Inflation
 from .driver cimport Driver
 
-cdef extern from "Python.h":
-    int PyContext_Enter(object context) except -1
-    int PyContext_Exit(object context) except -1
+
+cdef extern from "sched.h":
+    int sched_yield()
+
+
+cdef object take_inflated(Inflation inflation):
+    """A message, or its RpcError. What is left of it is inflated; other threads have the processor
+    between its parts, even where there is only one."""
+    while not inflation.done:
+        inflation.advance()
+        if not inflation.done:
+            sched_yield()
+    return inflation.take()
 
 
 cdef class Waiting(Exchange):

@@ -8,7 +8,7 @@ from .._core.fields cimport Fields, HeaderBlock
 from .._core.nghttp2 cimport NGHTTP2_NV_FLAG_NO_INDEX, nghttp2_vec
 from .._core.stream cimport CompressedMessage, Stream
 from .exchange cimport Exchange, ServerWire
-from .inflation cimport Inflation, begin_inflation, open_message
+from .inflation cimport Inflation, begin_inflation
 
 from .._core.coding import decode_binary, encode_binary
 from ..rpc.compression import COMPRESSIONS
@@ -207,9 +207,13 @@ cdef class GrpcServerWire(ServerWire):
 
     cdef object read_message(self, Exchange exchange, object data, size_t limit):
         exchange.came_compressed = type(data) is not bytes
-        return open_message(data, exchange.peer_compression, limit)
+        if not exchange.came_compressed:
+            return data
+        return begin_inflation(data, exchange.peer_compression, limit).take()
 
     cdef Inflation begin_message(self, Exchange exchange, object data, size_t limit):
+        if type(data) is bytes:
+            return None
         return begin_inflation(data, exchange.peer_compression, limit)
 
     cdef object read_metadata(self, HeaderBlock block):

@@ -1,4 +1,3 @@
-
 cdef class Inflation:
     cdef object compression
     cdef size_t limit
@@ -15,4 +14,3 @@ cdef class Inflation:
 
 
 cdef Inflation begin_inflation(object data, object compression, size_t limit)
-cdef object open_message(object data, object compression, size_t limit)

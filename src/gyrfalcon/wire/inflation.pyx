@@ -1,21 +1,11 @@
-"""Messages that came compressed: inflated at once, or in parts between which other work is done."""
+"""Messages that came compressed: inflated in parts, between which other work may be done."""
 from cpython.object cimport PyObject
 
+from .._core.python cimport PYGEN_NEXT, PyIter_Send
 from .._core.stream cimport CompressedMessage
 
 from ..rpc.compression import MessageTooLargeError
 from ..rpc.errors import Internal, ResourceExhausted, RpcError
-
-cdef extern from "Python.h":
-    ctypedef enum PySendResult:
-        PYGEN_RETURN
-        PYGEN_ERROR
-        PYGEN_NEXT
-    PySendResult PyIter_Send(object iterator, object value, PyObject **result) except? PYGEN_ERROR
-
-
-cdef extern from "sched.h":
-    int sched_yield()
 
 cdef extern from *:
     """
@@ -25,30 +15,11 @@ cdef extern from *:
 
 # Of what is inflated at a time (rpc.compression).
 cdef size_t PART = 256 * 1024
-# No message of so many bytes inflates to more than a part, where zlib's best is 1,032 times.
-cdef Py_ssize_t SURELY_SMALL = 254
-
-
-cdef object open_message(object data, object compression, size_t limit):
-    """The bytes of a message that came, inflated no further than `limit` + 1."""
-    if type(data) is bytes:
-        return data
-    if len((<CompressedMessage> data).data) > SURELY_SMALL:
-        return begin_inflation(data, compression, limit).take()
-    check_compression(compression)
-    try:
-        return check_message(
-            compression.decompress((<CompressedMessage> data).data, limit), compression, limit)
-    except Exception as error:
-        raise explain(error, limit) from None
 
 
 cdef Inflation begin_inflation(object data, object compression, size_t limit):
-    """The same in parts; None: there is nothing to inflate."""
-    cdef Inflation inflation
-    if type(data) is bytes:
-        return None
-    inflation = Inflation.__new__(Inflation)
+    """The inflation of a CompressedMessage, no further than `limit` + 1; nothing is done yet."""
+    cdef Inflation inflation = Inflation.__new__(Inflation)
     inflation.compression = compression
     inflation.limit = limit
     inflation.data = (<CompressedMessage> data).data
@@ -91,12 +62,9 @@ cdef class Inflation:
         return len(message) - self.size
 
     cdef object take(self):
-        """The message, or its RpcError. Other threads have the processor between its parts, even
-        where there is only one."""
+        """The message, or its RpcError."""
         while not self.done:
             self.advance()
-            if not self.done:
-                sched_yield()
         if self.error is not None:
             raise self.error
         return self.message
