@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Generator
 
 import pytest
 
 from gyrfalcon.rpc.compression import COMPRESSIONS, GZIP, MessageTooLargeError
+from tests.call.turns import Turns
 
 MIB = 2**20
 PART = MIB // 4
@@ -23,22 +23,17 @@ class Whole:
     most_over = 4 * MIB
 
     def __init__(self) -> None:
-        self.turn = 0
-        self.inflated: Counter[int] = Counter()
-        self._tick()
-
-    def _tick(self) -> None:
-        self.turn += 1
-        asyncio.get_running_loop().call_soon(self._tick)
+        self.turns = Turns()
 
     @property
     def total(self) -> int:
-        return self.inflated.total()
+        """Bytes."""
+        return self.turns.counts.total()
 
     @property
     def most(self) -> int:
         """Bytes in one turn."""
-        return max(self.inflated.values())
+        return self.turns.most
 
     def compress(self, data: bytes, /) -> bytes:
         return GZIP.compress(data)
@@ -47,9 +42,9 @@ class Whole:
         try:
             message = GZIP.decompress(data, limit)
         except MessageTooLargeError:
-            self.inflated[self.turn] += limit
+            self.turns.note(limit)
             raise
-        self.inflated[self.turn] += len(message)
+        self.turns.note(len(message))
         return message
 
 
@@ -72,9 +67,9 @@ class InParts(Whole):
                 size = next(steps)
             except StopIteration as stop:
                 message: bytes = stop.value
-                self.inflated[self.turn] += len(message) - before
+                self.turns.note(len(message) - before)
                 return message
-            self.inflated[self.turn] += size
+            self.turns.note(size)
             self.begun.set()
             before += size
             yield size

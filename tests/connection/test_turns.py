@@ -4,7 +4,6 @@ turn, and nothing of what it has sent is lost by that."""
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from google.protobuf.wrappers_pb2 import BytesValue
 from hyperframe.frame import HeadersFrame
 
 import gyrfalcon as gyr
+from tests.call.turns import Turns
 from tests.connection.peer import EMPTY_MESSAGE, REQUEST, Peer, Serving, server, settle
 from tests.core.wires import END_STREAM, FrameType, frame, head
 
@@ -24,26 +24,6 @@ CALLS = 400
 # A worker looks at the clock every 16 handlers: the first time to see when it is.
 MOST_HANDLERS = 32
 MOST_LOSSES = 32
-
-
-class Turns:
-    """Counts what happens in each turn of the loop."""
-
-    def __init__(self) -> None:
-        self.turn = 0
-        self.counts: Counter[int] = Counter()
-        self._tick()
-
-    def _tick(self) -> None:
-        self.turn += 1
-        asyncio.get_running_loop().call_soon(self._tick)
-
-    def note(self) -> None:
-        self.counts[self.turn] += 1
-
-    @property
-    def most(self) -> int:
-        return max(self.counts.values())
 
 
 class Slow(gyr.Interceptor):

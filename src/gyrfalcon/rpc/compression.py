@@ -33,7 +33,7 @@ class Compression(Protocol):
 
     It may have one method more, `inflate(data, limit)`: a generator that does what `decompress`
     does, lets its caller have other work done after every part of some 256 KiB by yielding the
-    part's size, and returns the message. Event loops use it where it is there.
+    part's size, and returns the message. It is used in place of `decompress` where it is there.
     """
 
     @property
