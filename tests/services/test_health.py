@@ -142,8 +142,7 @@ async def test_threads_that_race_leave_the_last_status_with_the_watcher() -> Non
 
     def flip() -> None:
         for n in range(2_000):
-            health.set("", n % 2 == 0)
-        health.set("", "UNKNOWN")
+            health.set("", "SERVING" if n % 2 == 0 else "UNKNOWN")
 
     async with joined(health) as (_, channel), HealthStub(channel).watch(asking()) as call:
         await call.receive()

@@ -25,7 +25,7 @@ cdef Turns turns_of(loop):
 cdef class Turns:
     """Belongs to whoever runs the loop."""
 
-    def __init__(self):
+    def __cinit__(self):
         self.resting = deque()
 
     cdef int rest(self, object driver) except -1:
