@@ -1,8 +1,9 @@
 """A process that is as busy as an attacker, and attacks nobody: the neighbour's other company.
 
 The neighbour and the attacker share a core, because the server has the other one. So under attack
-the neighbour's calls also wait for the attacker's turns, which is the machine's doing and not the
-server's. This process does what the attacker does on the same core: it builds the bytes of the same
+the neighbour's calls also wait for what the attacker does in the kernel, and where the neighbour
+may not come first for the attacker's turns, which is the machine's doing and not the server's. This
+process does what the attacker does on the same core: it builds the bytes of the same
 attacks, one after another, and sends them through a socket of the loopback. It takes them out of
 there itself, without looking at them (MSG_TRUNC, tcp(7)): a second process that drained it would
 want a core that nobody has, the server's, which would slow down the server that the baseline is of,

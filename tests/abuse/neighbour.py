@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import os
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 
 from google.protobuf.wrappers_pb2 import BytesValue
@@ -22,6 +24,16 @@ from tests.endurance.programs import ROOT, stdin_ends
 EVERY_S = 0.05
 # A neighbour that waits this long has noticed.
 PATIENCE_S = 10.0
+
+
+def come_first() -> None:
+    """Run before whatever else wants this core, where the machine lets this process do that.
+
+    What is measured is how long the server takes. Of the scheduler's turns an attacker that takes
+    an eighth of the core adds up to 5 ms to a p99 of 1 to 2 ms.
+    """
+    with suppress(AttributeError, PermissionError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 
 
 async def call_on(port: int) -> None:
@@ -80,4 +92,5 @@ class Neighbour:
 
 
 if __name__ == "__main__":
+    come_first()
     asyncio.run(call_on(int(sys.argv[1])))
