@@ -26,17 +26,17 @@ SANITIZERS = (
 WEIGHING = ["tests/core/test_leaks.py"]
 
 
-def compiler() -> str:
-    command = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
-    return command[0]
+def compiler() -> list[str]:
+    """The command, with its words: "ccache gcc" has two."""
+    return shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
 
 
 def library(name: str) -> str:
     """The path of one of the compiler's own libraries."""
-    asked = [compiler(), f"-print-file-name={name}"]
+    asked = [*compiler(), f"-print-file-name={name}"]
     path = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
     if not Path(path).is_absolute():
-        sys.exit(f"{compiler()} has no {name}: install libasan and libubsan (Debian: with gcc)")
+        sys.exit(f"{asked[:-1]} has no {name}: install libasan and libubsan (Debian: with gcc)")
     return str(Path(path).resolve())
 
 
