@@ -33,10 +33,12 @@ def compiler() -> list[str]:
 
 def library(name: str) -> str:
     """The path of one of the compiler's own libraries."""
-    asked = [*compiler(), f"-print-file-name={name}"]
+    command = compiler()
+    asked = [*command, f"-print-file-name={name}"]
     path = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
     if not Path(path).is_absolute():
-        sys.exit(f"{asked[:-1]} has no {name}: install libasan and libubsan (Debian: with gcc)")
+        remedy = "install libasan and libubsan (Debian: with gcc)"
+        sys.exit(f"{shlex.join(command)} has no {name}: {remedy}")
     return str(Path(path).resolve())
 
 

@@ -2,12 +2,13 @@
 
 The neighbour and the attacker share a core, because the server has the other one. So under attack
 the neighbour's calls also wait for what the attacker does in the kernel, and where the neighbour
-may not come first for the attacker's turns, which is the machine's doing and not the server's. This
-process does what the attacker does on the same core: it builds the bytes of the same
-attacks, one after another, and sends them through a socket of the loopback. It takes them out of
-there itself, without looking at them (MSG_TRUNC, tcp(7)): a second process that drained it would
-want a core that nobody has, the server's, which would slow down the server that the baseline is of,
-or this one, which would be busier than under attack.
+may not come first for the attacker's turns, which is the machine's doing and not the server's.
+
+This process does what the attacker does on the same core: it builds the bytes of the same attacks,
+one after another, and sends them through a socket of the loopback. It takes them out of there
+itself, without looking at them (MSG_TRUNC, tcp(7)): a second process that drained it would want a
+core that nobody has, the server's, which would slow down the server that the baseline is of, or
+this one, which would be busier than under attack.
 
 An attacker that waits for the server leaves the core to the neighbour meanwhile. So this process
 takes a share of the core, and an attack is judged by the control whose share is its own, rounded
